@@ -1,0 +1,158 @@
+"""Statements on the outbox and its leases.
+
+A row is work that a commit promised: written in the transaction of the change, done by `workers.dispatch`. Order
+holds inside an `aggregate`; `partition` only divides the leases between workers.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.engine import Record
+from db.schema import outbox, outbox_leases, outbox_workers
+
+PARTITIONS = 16
+FORMAT = 1  # version of the payloads written here; a worker of the next release still reads this one
+
+
+def partition_of(aggregate: str) -> int:
+    """The partition of an aggregate, stable over processes."""
+    return zlib.crc32(aggregate.encode()) % PARTITIONS
+
+
+async def add(
+    connection: AsyncConnection, aggregate: str, jobs: Collection[tuple[str, dict[str, Any]]], now: datetime
+) -> None:
+    """Inserts one row per (job, payload) for an aggregate whose row the caller has locked or just inserted."""
+    await connection.execute(
+        insert(outbox),
+        [
+            {
+                "partition": partition_of(aggregate),
+                "aggregate": aggregate,
+                "job": job,
+                "payload": orjson.dumps({"v": FORMAT, **payload}),
+                "state": "pending",
+                "attempts": 0,
+                "due_at": now,
+                "created_at": now,
+            }
+            for job, payload in jobs
+        ],
+    )
+
+
+async def pending(connection: AsyncConnection, partitions: Collection[int], *, limit: int) -> list[Record]:
+    """The oldest rows that are not done, due or not, of aggregates without a parked row; ascending ids.
+
+    Rows that are not yet due come too: the caller needs them to hold back what stands behind them.
+    """
+    parked = select(outbox.c.aggregate).where(outbox.c.state == "parked", outbox.c.partition.in_(partitions))
+    query = select(outbox).where(
+        outbox.c.state == "pending", outbox.c.partition.in_(partitions), outbox.c.aggregate.not_in(parked)
+    )
+    return list(await connection.execute(query.order_by(outbox.c.id).limit(limit)))
+
+
+async def mark_done(connection: AsyncConnection, ids: Collection[int], now: datetime) -> None:
+    """Marks rows done, by primary key."""
+    await connection.execute(update(outbox).where(outbox.c.id.in_(ids)).values(state="done", done_at=now))
+
+
+async def mark_failed(
+    connection: AsyncConnection, ids: Collection[int], *, due_at: datetime, fault: str, park: bool
+) -> None:
+    """Counts an attempt and puts rows off until `due_at`, or parks them with the fault."""
+    await connection.execute(
+        update(outbox)
+        .where(outbox.c.id.in_(ids))
+        .values(attempts=outbox.c.attempts + 1, due_at=due_at, fault=fault[:500], state="parked" if park else "pending")
+    )
+
+
+async def age(connection: AsyncConnection) -> datetime | None:
+    """When the oldest pending row was made; None = nothing pending."""
+    query = select(func.min(outbox.c.created_at)).where(outbox.c.state == "pending")
+    oldest: datetime | None = (await connection.execute(query)).scalar_one_or_none()
+    return oldest
+
+
+async def drop_done(connection: AsyncConnection, before: datetime, *, limit: int) -> int:
+    """Deletes up to `limit` rows done before a moment; returns how many."""
+    query = select(outbox.c.id).where(outbox.c.state == "done", outbox.c.done_at < before).limit(limit)
+    ids = [row.id for row in await connection.execute(query)]
+    if ids:
+        await connection.execute(delete(outbox).where(outbox.c.id.in_(ids)))
+    return len(ids)
+
+
+# --- leases ----------------------------------------------------------------------------------------------------------
+
+
+async def lease(connection: AsyncConnection, owner: str, *, now: datetime, until: datetime) -> dict[int, int]:
+    """Renews the owner's leases and evens them out over the living workers: partition -> fence of what it now holds.
+
+    Each worker holds at most its share, rounded up: it gives back what is above, and takes what is free or expired.
+    """
+    rows = {row.partition: row for row in await connection.execute(select(outbox_leases).with_for_update())}
+    share = await _share(connection, owner, now=now, until=until)
+    mine = sorted(p for p, row in rows.items() if row.owner == owner and row.expires_at > now)
+    free = [p for p in range(PARTITIONS) if p not in rows or rows[p].expires_at <= now]
+    held = {p: int(rows[p].fence) for p in mine[:share]}
+    await _set_expiry(connection, mine[:share], until)
+    await _set_expiry(connection, mine[share:], now)
+    for partition in free[: share - len(held)]:
+        fence = rows[partition].fence + 1 if partition in rows else 1
+        values = {"owner": owner, "fence": fence, "expires_at": until}
+        if partition in rows:
+            await connection.execute(
+                update(outbox_leases).where(outbox_leases.c.partition == partition).values(**values)
+            )
+        else:
+            await connection.execute(insert(outbox_leases).values(partition=partition, **values))
+        held[partition] = fence
+    return held
+
+
+async def _share(connection: AsyncConnection, owner: str, *, now: datetime, until: datetime) -> int:
+    """Notes that the owner lives and returns the partitions that each living worker may hold."""
+    rows = list(await connection.execute(select(outbox_workers)))
+    if any(row.owner == owner for row in rows):
+        await connection.execute(update(outbox_workers).where(outbox_workers.c.owner == owner).values(expires_at=until))
+    else:
+        await connection.execute(insert(outbox_workers).values(owner=owner, expires_at=until))
+    dead = [row.owner for row in rows if row.expires_at <= now and row.owner != owner]
+    if dead:
+        await connection.execute(delete(outbox_workers).where(outbox_workers.c.owner.in_(dead)))
+    living = {row.owner for row in rows if row.expires_at > now} | {owner}
+    return -(-PARTITIONS // len(living))
+
+
+async def _set_expiry(connection: AsyncConnection, partitions: Collection[int], at: datetime) -> None:
+    if partitions:
+        await connection.execute(
+            update(outbox_leases).where(outbox_leases.c.partition.in_(partitions)).values(expires_at=at)
+        )
+
+
+async def holds(connection: AsyncConnection, owner: str, fences: dict[int, int]) -> bool:
+    """Locks the leases and tells whether the owner still holds each with the fence that it was given.
+
+    Called inside the transaction that marks rows done: a worker that slept through its lease writes nothing.
+    """
+    query = select(outbox_leases).where(outbox_leases.c.partition.in_(fences)).with_for_update()
+    rows = {row.partition: row for row in await connection.execute(query)}
+    return all(p in rows and rows[p].owner == owner and rows[p].fence == fence for p, fence in fences.items())
+
+
+async def release(connection: AsyncConnection, owner: str, now: datetime) -> None:
+    """Gives back every lease of a worker that stops."""
+    await connection.execute(update(outbox_leases).where(outbox_leases.c.owner == owner).values(expires_at=now))
+    await connection.execute(delete(outbox_workers).where(outbox_workers.c.owner == owner))

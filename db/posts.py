@@ -1,0 +1,185 @@
+"""Statements on posts, their counts, comments and likes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.dialect import translate
+from db.engine import Record, new_id
+from db.errors import DuplicateKey
+from db.schema import comments, likes, post_counts, posts
+
+POST = select(
+    posts,
+    post_counts.c.likes,
+    post_counts.c.comments,
+    post_counts.c.shares,
+    post_counts.c.version.label("counts_version"),
+).join(post_counts, post_counts.c.post_id == posts.c.id)
+
+
+# --- posts -----------------------------------------------------------------------------------------------------------
+
+
+async def add(connection: AsyncConnection, *, author_id: int, text: str, visibility: str, now: datetime) -> int:
+    """Inserts a post with zero counts; returns its id."""
+    result = await connection.execute(
+        insert(posts).values(author_id=author_id, text=text, visibility=visibility, version=1, created_at=now)
+    )
+    post_id = new_id(result)
+    await connection.execute(insert(post_counts).values(post_id=post_id, version=1, likes=0, comments=0, shares=0))
+    return post_id
+
+
+async def by_ids(connection: AsyncConnection, ids: Collection[int]) -> dict[int, Record]:
+    """id -> post row with counts; tombstones included."""
+    if not ids:
+        return {}
+    return {row.id: row for row in await connection.execute(POST.where(posts.c.id.in_(ids)))}
+
+
+async def lock(connection: AsyncConnection, post_id: int) -> Record | None:
+    """A post's row, locked until the transaction ends."""
+    return (await connection.execute(select(posts).where(posts.c.id == post_id).with_for_update())).one_or_none()
+
+
+async def change(connection: AsyncConnection, post_id: int, **values: Any) -> None:
+    """Sets columns of a post and raises its version."""
+    await connection.execute(update(posts).where(posts.c.id == post_id).values(version=posts.c.version + 1, **values))
+
+
+async def newest_of(connection: AsyncConnection, authors: Collection[int], *, before: int, limit: int) -> list[Record]:
+    """Posts of these authors that are not deleted, newest first, ids below `before`; the audience is not asked."""
+    query = POST.where(posts.c.author_id.in_(authors), posts.c.id < before, posts.c.deleted_at.is_(None))
+    return list(await connection.execute(query.order_by(posts.c.id.desc()).limit(limit)))
+
+
+async def add_counts(connection: AsyncConnection, post_id: int, deltas: Mapping[str, int]) -> None:
+    """Adds to a post's counters (`likes`, `comments`, `shares`) and raises their version."""
+    values: dict[str, Any] = {name: post_counts.c[name] + delta for name, delta in deltas.items()}
+    await connection.execute(
+        update(post_counts).where(post_counts.c.post_id == post_id).values(version=post_counts.c.version + 1, **values)
+    )
+
+
+async def counts(connection: AsyncConnection, ids: Collection[int]) -> dict[int, Record]:
+    """post id -> (post_id, version, likes, comments, shares)."""
+    if not ids:
+        return {}
+    return {
+        row.post_id: row for row in await connection.execute(select(post_counts).where(post_counts.c.post_id.in_(ids)))
+    }
+
+
+# --- comments --------------------------------------------------------------------------------------------------------
+
+
+async def add_comment(connection: AsyncConnection, *, post_id: int, author_id: int, text: str, now: datetime) -> int:
+    """Inserts a comment; returns its id."""
+    result = await connection.execute(
+        insert(comments).values(post_id=post_id, author_id=author_id, text=text, version=1, created_at=now)
+    )
+    return new_id(result)
+
+
+async def comment(connection: AsyncConnection, comment_id: int, *, lock: bool = False) -> Record | None:
+    """A comment's row, tombstone included; with `lock` held until the transaction ends."""
+    query = select(comments).where(comments.c.id == comment_id)
+    found: Record | None = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    return found
+
+
+async def comments_of(connection: AsyncConnection, post_id: int, *, after: int, limit: int) -> list[Record]:
+    """Comments of a post that are not deleted, oldest first, ids above `after`."""
+    query = select(comments).where(
+        comments.c.post_id == post_id, comments.c.id > after, comments.c.deleted_at.is_(None)
+    )
+    return list(await connection.execute(query.order_by(comments.c.id).limit(limit)))
+
+
+async def change_comment(connection: AsyncConnection, comment_id: int, **values: Any) -> None:
+    """Sets columns of a comment and raises its version."""
+    await connection.execute(
+        update(comments).where(comments.c.id == comment_id).values(version=comments.c.version + 1, **values)
+    )
+
+
+# --- likes -----------------------------------------------------------------------------------------------------------
+
+
+async def set_like(connection: AsyncConnection, post_id: int, user_id: int, *, active: bool, now: datetime) -> bool:
+    """Turns a like on or off; True when that changed anything.
+
+    The condition stands in the WHERE and the row is locked by it, so of many equal requests exactly one says True.
+    """
+    where = and_(likes.c.post_id == post_id, likes.c.user_id == user_id)
+    current = select(likes.c.id, likes.c.active).where(where).with_for_update()
+    row = (await connection.execute(current)).first()
+    if row is None:
+        if not active:
+            return False
+        try:
+            await connection.execute(
+                insert(likes).values(post_id=post_id, user_id=user_id, active=True, changed_at=now)
+            )
+            return True
+        except IntegrityError as error:
+            # Another request of the same user was first: its row decides. Anything else (no such post) is not ours.
+            if not isinstance(translate(error), DuplicateKey):
+                raise
+            row = (await connection.execute(current)).one()
+    if row.active == active:
+        return False
+    await connection.execute(update(likes).where(likes.c.id == row.id).values(active=active, changed_at=now))
+    return True
+
+
+async def liked(connection: AsyncConnection, user_id: int, ids: Collection[int]) -> set[int]:
+    """Those of the posts `ids` that a user likes."""
+    if not ids:
+        return set()
+    query = select(likes.c.post_id).where(
+        likes.c.user_id == user_id, likes.c.post_id.in_(ids), likes.c.active.is_(True)
+    )
+    return {row.post_id for row in await connection.execute(query)}
+
+
+async def likers(connection: AsyncConnection, post_id: int, *, before: int, limit: int) -> list[Record]:
+    """(id, user_id) of active likes of a post, newest first, like ids below `before`."""
+    query = select(likes.c.id, likes.c.user_id).where(
+        likes.c.post_id == post_id, likes.c.id < before, likes.c.active.is_(True)
+    )
+    return list(await connection.execute(query.order_by(likes.c.id.desc()).limit(limit)))
+
+
+async def count_rows(connection: AsyncConnection, post_id: int) -> dict[str, int]:
+    """What a post's counters must say, counted from the rows: {likes, comments}."""
+    like_rows = select(func.count()).select_from(likes).where(likes.c.post_id == post_id, likes.c.active.is_(True))
+    comment_rows = (
+        select(func.count()).select_from(comments).where(comments.c.post_id == post_id, comments.c.deleted_at.is_(None))
+    )
+    return {
+        "likes": int((await connection.execute(like_rows)).scalar_one()),
+        "comments": int((await connection.execute(comment_rows)).scalar_one()),
+    }
+
+
+# --- everything of one person ----------------------------------------------------------------------------------------
+
+
+async def all_comments_by(connection: AsyncConnection, user_id: int) -> list[Record]:
+    """Every comment of a person that is not deleted."""
+    query = select(comments).where(comments.c.author_id == user_id, comments.c.deleted_at.is_(None))
+    return list(await connection.execute(query.order_by(comments.c.id)))
+
+
+async def all_likes_by(connection: AsyncConnection, user_id: int) -> list[int]:
+    """Ids of every post that a person likes."""
+    query = select(likes.c.post_id).where(likes.c.user_id == user_id, likes.c.active.is_(True))
+    return [row.post_id for row in await connection.execute(query)]

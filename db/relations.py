@@ -1,0 +1,180 @@
+"""Statements on who is to whom: friendships, blocks, and the counters beside them.
+
+Lock order of every writing transaction: the pair's row, then both `relation_meta` rows by ascending id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Select, and_, delete, insert, or_, select, update
+from sqlalchemy.dialects.mysql import insert as mysql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.engine import Record
+from db.schema import blocks, friendships, relation_meta
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """What stands between two people. `blocked`: either of them blocks the other."""
+
+    state: str = "none"
+    asked_by: int | None = None
+    blocked: bool = False
+
+
+STRANGERS = Pair()
+
+
+def ordered(a: int, b: int) -> tuple[int, int]:
+    """The two ids in canonical order."""
+    return (a, b) if a < b else (b, a)
+
+
+async def between(connection: AsyncConnection, user_id: int, others: Collection[int]) -> dict[int, Pair]:
+    """other id -> Pair for those of `others` with whom `user_id` has any relation."""
+    found: dict[int, Pair] = {}
+    others = [other for other in others if other != user_id]
+    if not others:
+        return found
+    query = select(friendships).where(
+        or_(
+            and_(friendships.c.low_id == user_id, friendships.c.high_id.in_(others)),
+            and_(friendships.c.high_id == user_id, friendships.c.low_id.in_(others)),
+        )
+    )
+    for row in await connection.execute(query):
+        other = row.high_id if row.low_id == user_id else row.low_id
+        found[other] = Pair(row.state, row.asked_by)
+    query = select(blocks.c.blocker_id, blocks.c.blocked_id).where(
+        or_(
+            and_(blocks.c.blocker_id == user_id, blocks.c.blocked_id.in_(others)),
+            and_(blocks.c.blocked_id == user_id, blocks.c.blocker_id.in_(others)),
+        )
+    )
+    for row in await connection.execute(query):
+        other = row.blocked_id if row.blocker_id == user_id else row.blocker_id
+        known = found.get(other, STRANGERS)
+        found[other] = Pair(known.state, known.asked_by, blocked=True)
+    return found
+
+
+async def lock_pair(connection: AsyncConnection, a: int, b: int, now: datetime) -> Record:
+    """The canonical row of two people, made when absent, locked until the transaction ends."""
+    low, high = ordered(a, b)
+    values = {"low_id": low, "high_id": high, "state": "none", "asked_by": None, "version": 1, "changed_at": now}
+    # The upsert is the lock: it takes the row whether or not it was there, so two first asks queue up here.
+    if connection.dialect.name == "sqlite":
+        await connection.execute(sqlite_insert(friendships).values(**values).on_conflict_do_nothing())
+    else:
+        await connection.execute(
+            mysql_insert(friendships).values(**values).on_duplicate_key_update(version=friendships.c.version)
+        )
+    query = select(friendships).where(friendships.c.low_id == low, friendships.c.high_id == high).with_for_update()
+    return (await connection.execute(query)).one()
+
+
+async def set_pair(
+    connection: AsyncConnection, a: int, b: int, *, state: str, asked_by: int | None, now: datetime
+) -> None:
+    """Writes the state of a locked pair."""
+    low, high = ordered(a, b)
+    await connection.execute(
+        update(friendships)
+        .where(friendships.c.low_id == low, friendships.c.high_id == high)
+        .values(state=state, asked_by=asked_by, version=friendships.c.version + 1, changed_at=now)
+    )
+
+
+async def lock_meta(connection: AsyncConnection, a: int, b: int) -> dict[int, Record]:
+    """user id -> `relation_meta` row of both, locked in ascending order."""
+    query = select(relation_meta).where(relation_meta.c.user_id.in_((a, b))).order_by(relation_meta.c.user_id)
+    return {row.user_id: row for row in await connection.execute(query.with_for_update())}
+
+
+async def change_meta(connection: AsyncConnection, ids: Collection[int], *, friends: int) -> None:
+    """Adds `friends` (+1, 0, -1) to each user's number of friends and raises the relation version."""
+    await connection.execute(
+        update(relation_meta)
+        .where(relation_meta.c.user_id.in_(ids))
+        .values(friends=relation_meta.c.friends + friends, version=relation_meta.c.version + 1)
+    )
+
+
+def _of(user_id: int, state: str) -> Select[Any]:
+    """(other id, asked_by, changed_at) of every pair of `user_id` in `state`; both halves use an index."""
+    columns = (friendships.c.asked_by, friendships.c.changed_at)
+    low = select(friendships.c.high_id.label("other"), *columns).where(
+        friendships.c.low_id == user_id, friendships.c.state == state
+    )
+    high = select(friendships.c.low_id.label("other"), *columns).where(
+        friendships.c.high_id == user_id, friendships.c.state == state
+    )
+    pairs = low.union_all(high).subquery()
+    return select(pairs.c.other, pairs.c.asked_by, pairs.c.changed_at)
+
+
+async def friends_of(
+    connection: AsyncConnection, user_id: int, *, after: int = 0, limit: int | None = None
+) -> list[int]:
+    """Ids of friends, ascending, from `after` (exclusive)."""
+    query = _of(user_id, "friends")
+    other = query.selected_columns.other
+    rows = await connection.execute(query.where(other > after).order_by(other).limit(limit))
+    return [row.other for row in rows]
+
+
+async def requests_of(connection: AsyncConnection, user_id: int, *, after: int, limit: int) -> list[Record]:
+    """(other, asked_by, changed_at) of open requests in both directions, ascending by the other's id."""
+    query = _of(user_id, "requested")
+    other = query.selected_columns.other
+    return list(await connection.execute(query.where(other > after).order_by(other).limit(limit)))
+
+
+async def add_block(connection: AsyncConnection, blocker_id: int, blocked_id: int, now: datetime) -> bool:
+    """Inserts a block under the lock of the pair; False when it was there."""
+    where = and_(blocks.c.blocker_id == blocker_id, blocks.c.blocked_id == blocked_id)
+    if (await connection.execute(select(blocks.c.blocker_id).where(where))).first():
+        return False
+    await connection.execute(insert(blocks).values(blocker_id=blocker_id, blocked_id=blocked_id, created_at=now))
+    return True
+
+
+async def remove_block(connection: AsyncConnection, blocker_id: int, blocked_id: int) -> None:
+    """Deletes a block; nothing there is fine."""
+    await connection.execute(delete(blocks).where(blocks.c.blocker_id == blocker_id, blocks.c.blocked_id == blocked_id))
+
+
+async def blocked_by(connection: AsyncConnection, user_id: int, *, after: int, limit: int) -> list[int]:
+    """Ids of those that `user_id` blocks, ascending."""
+    query = select(blocks.c.blocked_id).where(blocks.c.blocker_id == user_id, blocks.c.blocked_id > after)
+    return [row.blocked_id for row in await connection.execute(query.order_by(blocks.c.blocked_id).limit(limit))]
+
+
+async def pairs_of(connection: AsyncConnection, user_id: int, *, limit: int) -> list[tuple[int, int]]:
+    """Up to `limit` canonical pairs of a user, in whatever state: what an erasure has to take apart."""
+    query = select(friendships.c.low_id, friendships.c.high_id).where(
+        or_(friendships.c.low_id == user_id, friendships.c.high_id == user_id)
+    )
+    return [(row.low_id, row.high_id) for row in await connection.execute(query.limit(limit))]
+
+
+async def erase_pair(connection: AsyncConnection, low: int, high: int) -> None:
+    """Deletes a pair's row, its blocks, and the friend from both counts when they were friends."""
+    where = and_(friendships.c.low_id == low, friendships.c.high_id == high)
+    row = (await connection.execute(select(friendships.c.state).where(where).with_for_update())).first()
+    if row is None:
+        return
+    await lock_meta(connection, low, high)
+    await change_meta(connection, (low, high), friends=-1 if row.state == "friends" else 0)
+    await connection.execute(delete(friendships).where(where))
+
+
+async def erase_blocks(connection: AsyncConnection, user_id: int) -> None:
+    """Deletes every block from and of a user, and the user's meta row."""
+    await connection.execute(delete(blocks).where(or_(blocks.c.blocker_id == user_id, blocks.c.blocked_id == user_id)))
+    await connection.execute(delete(relation_meta).where(relation_meta.c.user_id == user_id))

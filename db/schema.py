@@ -1,0 +1,260 @@
+"""The tables. Constraints live here, not in hope: unique pairs, foreign keys, the order of a friendship's two ids.
+
+Conventions: `id` grows and stays below 2^53; moments are UTC with milliseconds; counters are never in a row that
+others reference (`post_counts`, `relation_meta`), because a transaction that inserts a child locks its parent shared
+and two of them that then update it deadlock. Nothing cascades beyond sessions: deletion is a tombstone now, chunks
+later.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+from db.dialect import Digest, Document, Id, Key, LongText, Moment
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# AUTOINCREMENT on SQLite: a deleted id is never given out again, as on InnoDB.
+AUTO: dict[str, Any] = {
+    "sqlite_autoincrement": True,
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mysql_engine": "InnoDB",
+}
+PLAIN: dict[str, Any] = {name: value for name, value in AUTO.items() if name.startswith("mysql")}
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("version", Integer, nullable=False, default=1),
+    Column("username", Key(30), nullable=False),  # folded
+    Column("name", String(100), nullable=False),
+    Column("bio", String(500), nullable=False, default=""),
+    Column("email", Key(254), nullable=True),
+    Column("password_hash", Key(255), nullable=False),
+    Column("locale", Key(35), nullable=False, default="en"),
+    Column("timezone", Key(64), nullable=False, default="UTC"),
+    Column("state", Key(10), nullable=False, default="active"),
+    Column("created_at", Moment, nullable=False),
+    UniqueConstraint("username"),
+    CheckConstraint("state IN ('active', 'disabled', 'erasing')", name="state"),
+    **AUTO,
+)
+
+# Each folded word of a name and the username, for people search by an indexed prefix.
+user_terms = Table(
+    "user_terms",
+    metadata,
+    Column("term", Key(30), nullable=False),
+    Column("user_id", Id, ForeignKey("users.id"), nullable=False),
+    PrimaryKeyConstraint("term", "user_id"),
+    Index(None, "user_id"),
+    **PLAIN,
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("token_hash", Digest, nullable=False),
+    Column("device", String(200), nullable=False),
+    Column("address", Key(45), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("used_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    UniqueConstraint("token_hash"),
+    Index(None, "user_id"),
+    Index(None, "expires_at"),
+    **AUTO,
+)
+
+# One row per pair, made by the first ask and kept for ever: the lock of the pair. state 'none' = strangers again.
+friendships = Table(
+    "friendships",
+    metadata,
+    Column("low_id", Id, ForeignKey("users.id"), nullable=False),
+    Column("high_id", Id, ForeignKey("users.id"), nullable=False),
+    Column("state", Key(10), nullable=False),
+    Column("asked_by", Id, nullable=True),
+    Column("version", Integer, nullable=False, default=1),
+    Column("changed_at", Moment, nullable=False),
+    PrimaryKeyConstraint("low_id", "high_id"),
+    CheckConstraint("low_id < high_id", name="canonical_order"),
+    CheckConstraint("state IN ('none', 'requested', 'friends')", name="state"),
+    CheckConstraint("asked_by IS NULL OR asked_by IN (low_id, high_id)", name="asked_by"),
+    Index(None, "low_id", "state"),
+    Index(None, "high_id", "state"),
+    **PLAIN,
+)
+
+# Number of friends and a version that grows with every change of a user's relations; fan-out checks the version.
+relation_meta = Table(
+    "relation_meta",
+    metadata,
+    Column("user_id", Id, ForeignKey("users.id"), primary_key=True, autoincrement=False),
+    Column("friends", Integer, nullable=False, default=0),
+    Column("version", Integer, nullable=False, default=1),
+    CheckConstraint("friends >= 0", name="friends"),
+    **PLAIN,
+)
+
+blocks = Table(
+    "blocks",
+    metadata,
+    Column("blocker_id", Id, ForeignKey("users.id"), nullable=False),
+    Column("blocked_id", Id, ForeignKey("users.id"), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    PrimaryKeyConstraint("blocker_id", "blocked_id"),
+    CheckConstraint("blocker_id <> blocked_id", name="not_self"),
+    Index(None, "blocked_id"),
+    **PLAIN,
+)
+
+posts = Table(
+    "posts",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("version", Integer, nullable=False, default=1),
+    Column("author_id", Id, ForeignKey("users.id"), nullable=False),
+    Column("text", LongText, nullable=False),
+    Column("visibility", Key(10), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("edited_at", Moment, nullable=True),
+    Column("deleted_at", Moment, nullable=True),
+    CheckConstraint("visibility IN ('friends', 'public', 'only_me')", name="visibility"),
+    Index(None, "author_id", "id"),
+    **AUTO,
+)
+
+post_counts = Table(
+    "post_counts",
+    metadata,
+    Column("post_id", Id, ForeignKey("posts.id"), primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False, default=1),
+    Column("likes", Integer, nullable=False, default=0),
+    Column("comments", Integer, nullable=False, default=0),
+    Column("shares", Integer, nullable=False, default=0),
+    CheckConstraint("likes >= 0 AND comments >= 0 AND shares >= 0", name="not_negative"),
+    **PLAIN,
+)
+
+comments = Table(
+    "comments",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("version", Integer, nullable=False, default=1),
+    Column("post_id", Id, ForeignKey("posts.id"), nullable=False),
+    Column("author_id", Id, ForeignKey("users.id"), nullable=False),
+    Column("text", LongText, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("edited_at", Moment, nullable=True),
+    Column("deleted_at", Moment, nullable=True),
+    Index(None, "post_id", "id"),
+    Index(None, "author_id", "id"),
+    **AUTO,
+)
+
+# The row stays when a like is taken back: `active` turns, so that like/unlike/like is one row and one order.
+likes = Table(
+    "likes",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("post_id", Id, ForeignKey("posts.id"), nullable=False),
+    Column("user_id", Id, ForeignKey("users.id"), nullable=False),
+    Column("active", Boolean(create_constraint=False), nullable=False),
+    Column("changed_at", Moment, nullable=False),
+    UniqueConstraint("post_id", "user_id"),
+    Index(None, "user_id", "post_id"),
+    **AUTO,
+)
+
+# The edge from a sharing post to the shared one; the sharing post is an ordinary row of `posts`.
+shares = Table(
+    "shares",
+    metadata,
+    Column("post_id", Id, ForeignKey("posts.id"), primary_key=True, autoincrement=False),
+    Column("shared_id", Id, ForeignKey("posts.id"), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Index(None, "shared_id"),
+    CheckConstraint("post_id <> shared_id", name="not_self"),
+    **PLAIN,
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("user_id", Id, ForeignKey("users.id"), nullable=False),
+    Column("key", Key(128), nullable=False),
+    Column("request_hash", Digest, nullable=False),  # of operation and body
+    Column("object_id", Id, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    PrimaryKeyConstraint("user_id", "key"),
+    Index(None, "created_at"),
+    **PLAIN,
+)
+
+# Work that a commit promised. Rows are found by state, never by "id > last": ids are not given out in commit order.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("partition", SmallInteger, nullable=False),  # of the aggregate; divides leases, carries no order
+    Column("aggregate", Key(40), nullable=False),
+    Column("job", Key(40), nullable=False),
+    Column("payload", Document, nullable=False),  # JSON with a format version `v`
+    Column("state", Key(10), nullable=False, default="pending"),
+    Column("attempts", SmallInteger, nullable=False, default=0),
+    Column("due_at", Moment, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("done_at", Moment, nullable=True),
+    Column("fault", String(500), nullable=True),
+    CheckConstraint("state IN ('pending', 'done', 'parked')", name="state"),
+    Index(None, "state", "partition", "id"),
+    Index(None, "state", "done_at"),
+    **AUTO,
+)
+
+# Who may work on a partition, until when. `fence` grows with every change of owner: a late writer is refused.
+outbox_leases = Table(
+    "outbox_leases",
+    metadata,
+    Column("partition", SmallInteger, primary_key=True, autoincrement=False),
+    Column("owner", Key(40), nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    **PLAIN,
+)
+
+# Workers alive: what the partitions are divided by.
+outbox_workers = Table(
+    "outbox_workers",
+    metadata,
+    Column("owner", Key(40), primary_key=True),
+    Column("expires_at", Moment, nullable=False),
+    **PLAIN,
+)

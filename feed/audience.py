@@ -1,0 +1,76 @@
+"""May this viewer see this? Who receives this? The one choke point of privacy.
+
+`Audience` answers for one viewer from relations read just now. Every door goes through it: feed, posts, comments,
+likes lists, profiles, search, streams and replays. Lists take candidates from SQL and filter them here; they never
+express the rule a second time as SQL.
+
+| what          | who sees it                                                                                 |
+|---------------|---------------------------------------------------------------------------------------------|
+| a person      | everybody signed in, unless one blocks the other or the account is not active               |
+| public post   | whoever sees its author                                                                     |
+| friends post  | the author's friends                                                                        |
+| only_me post  | the author                                                                                  |
+| deleted post  | nobody                                                                                      |
+| comment, like | whoever sees the post and the person who made it                                            |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import relations, users
+from db.engine import Record
+from db.relations import STRANGERS, Pair
+from feed.objects import Relation
+
+
+class Audience:
+    """What one viewer may see of the people it was loaded for."""
+
+    def __init__(self, viewer_id: int, people: dict[int, Record], pairs: dict[int, Pair]) -> None:
+        self.viewer_id = viewer_id
+        self.people = people
+        self._pairs = pairs
+
+    @classmethod
+    async def load(cls, connection: AsyncConnection, viewer_id: int, people: Collection[int]) -> Audience:
+        """Reads the relations between the viewer and `people`, in three queries whatever their number."""
+        ids = set(people)
+        return cls(
+            viewer_id, await users.profiles(connection, ids), await relations.between(connection, viewer_id, ids)
+        )
+
+    def relation(self, user_id: int) -> Relation:
+        """The viewer's relation to a person."""
+        if user_id == self.viewer_id:
+            return "self"
+        pair = self._pairs.get(user_id, STRANGERS)
+        if pair.state == "friends":
+            return "friends"
+        if pair.state == "requested":
+            return "requested" if pair.asked_by == self.viewer_id else "asked"
+        return "none"
+
+    def sees_person(self, user_id: int) -> bool:
+        """True when the viewer may know that this person exists."""
+        person = self.people.get(user_id)
+        if person is None or person.state != "active":
+            return False
+        return user_id == self.viewer_id or not self._pairs.get(user_id, STRANGERS).blocked
+
+    def sees_post(self, post: Record) -> bool:
+        """True when the viewer may see a post (a row of `db.posts`)."""
+        if post.deleted_at is not None or not self.sees_person(post.author_id):
+            return False
+        if post.author_id == self.viewer_id or post.visibility == "public":
+            return True
+        return post.visibility == "friends" and self.relation(post.author_id) == "friends"
+
+
+async def recipients(connection: AsyncConnection, author_id: int, visibility: str) -> list[int]:
+    """Whose `me` stream carries a post: the author and, unless it is for the author alone, the author's friends."""
+    if visibility == "only_me":
+        return [author_id]
+    return [author_id, *await relations.friends_of(connection, author_id)]

@@ -1,0 +1,27 @@
+"""Events: what a stream item carries. Built once, without viewer fields, stored once for the log's age."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from feed.objects import timestamp
+from feed.streams import Event
+
+_encoder = msgspec.json.Encoder()
+
+
+class _Body(msgspec.Struct, frozen=True):
+    event: str
+    id: str
+    at: str
+    data: msgspec.Struct
+
+
+def event(
+    event_id: str, kind: str, *, at: datetime, actor: int, about: int, version: int, data: msgspec.Struct
+) -> Event:
+    """An event of `kind`, caused by user `actor`, about the object `about` at `version`."""
+    body = _encoder.encode(_Body(kind, event_id, timestamp(at), data))
+    return Event(event_id, kind, actor, about, version, body)

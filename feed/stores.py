@@ -1,0 +1,83 @@
+"""What the domain works with: the stores, the clock, and the nudge that follows a commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import redis as keys
+from db.engine import Database
+from db.errors import StoreUnavailable
+from db.redis import Redis
+from db.settings import Settings
+from feed.clock import Clock, utc_now
+from feed.streams import Streams
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+class Nudge:
+    """Tells the dispatchers that the outbox has work. Many commits in one round trip make one message.
+
+    A lost nudge costs one poll interval of the dispatcher, never a post.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._wanted = asyncio.Event()
+
+    def __call__(self) -> None:
+        """Wants a nudge; returns at once."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Publishes while it lives; owned by the process's root."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                await self._redis.publish(keys.NUDGE, b"1")
+            except StoreUnavailable as error:
+                log.debug("nudge_lost", cause=str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Handed to every function of the domain that does I/O."""
+
+    sql: Database
+    redis: Redis
+    streams: Streams
+    nudge: Nudge
+    clock: Clock = field(default=utc_now)
+
+    @classmethod
+    def open(cls, settings: Settings) -> Stores:
+        """The stores that the settings name; nothing connects before the first use."""
+        redis = Redis.open(settings)
+        streams = Streams(redis, keep=settings.stream_items, window=settings.resume_window)
+        return cls(Database.open(settings), redis, streams, Nudge(redis))
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self.sql.close()
+        await self.redis.close()
+
+    async def commit(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Runs a transaction that wrote outbox rows, and nudges the dispatchers after COMMIT."""
+        result = await self.sql.write(work)
+        self.nudge()
+        return result
+
+    async def tell_edges(self, order: bytes) -> None:
+        """Sends an order to every edge at once. Best effort: the caller's commit already decided."""
+        try:
+            await self.redis.publish(keys.CONTROL, order)
+        except StoreUnavailable as error:
+            log.warning("control_lost", cause=str(error))

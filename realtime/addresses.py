@@ -1,0 +1,47 @@
+"""The client's address behind trusted proxies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+
+Networks = Sequence[IPv4Network | IPv6Network]
+
+
+def client_address(peer: str | None, forwarded: str | None, trusted: Networks) -> str:
+    """The last address in X-Forwarded-For that no trusted proxy wrote; the peer when it is not a trusted proxy.
+
+    Read from the right: whatever stands left of the first untrusted address is the client's own claim.
+    """
+    current = _normal(peer)
+    if current is None:
+        return "unknown"
+    hops = [hop.strip() for hop in (forwarded or "").split(",") if hop.strip()]
+    while _is_trusted(current, trusted) and hops:
+        hop = _normal(hops.pop())
+        if hop is None:
+            break
+        current = hop
+    return current
+
+
+def _normal(text: str | None) -> str | None:
+    """The address without port and IPv4-in-IPv6 wrapping, or None when it is none."""
+    if not text:
+        return None
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return str(address)
+
+
+def _is_trusted(address: str, trusted: Networks) -> bool:
+    parsed = ip_address(address)
+    return any(parsed in network for network in trusted if network.version == parsed.version)

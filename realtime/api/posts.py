@@ -1,0 +1,98 @@
+"""Posts, their comments and likes, and the feed that they make."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from feed import comments, likes, posts, timelines
+from feed.likes import Liked
+from feed.objects import Comment, Post, User, Visibility
+from feed.pages import Page
+from feed.timelines import FeedPage
+from realtime.edge import Call
+
+
+class NewPost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A post to write. Text or media must be there."""
+
+    visibility: Visibility
+    text: str = ""
+    media: list[str] = []
+
+
+class ChangePost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to change; what is left out stays."""
+
+    text: str | UnsetType = UNSET
+    visibility: Visibility | UnsetType = UNSET
+
+
+class NewComment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A comment's text."""
+
+    text: str
+
+
+async def create(call: Call, body: NewPost) -> Post:
+    """Writes a post."""
+    return await posts.create(
+        call.stores, call.viewer, words=body.text, visibility=body.visibility, media=body.media, key=call.key
+    )
+
+
+async def show(call: Call) -> Post:
+    """A post."""
+    return await posts.read(call.stores, call.viewer, call.id())
+
+
+async def change(call: Call, body: ChangePost) -> Post:
+    """Edits one's own post."""
+    return await posts.edit(call.stores, call.viewer, call.id(), words=body.text, visibility=body.visibility)
+
+
+async def delete(call: Call) -> None:
+    """Deletes one's own post."""
+    await posts.delete(call.stores, call.viewer, call.id())
+
+
+async def feed(call: Call, limit: int) -> FeedPage:
+    """The caller's feed."""
+    page = await timelines.feed(call.stores, call.viewer, cursor=call.query("cursor"), limit=limit)
+    call.headers["Live-Position"] = f"{page.position.stream}={page.position.epoch}:{page.position.offset}"
+    return page
+
+
+async def list_comments(call: Call, limit: int) -> Page[Comment]:
+    """A post's comments."""
+    return await comments.of_post(call.stores, call.viewer, call.id(), cursor=call.query("cursor"), limit=limit)
+
+
+async def comment(call: Call, body: NewComment) -> Comment:
+    """Comments on a post."""
+    return await comments.create(call.stores, call.viewer, call.id(), words=body.text, key=call.key)
+
+
+async def change_comment(call: Call, body: NewComment) -> Comment:
+    """Edits one's own comment."""
+    return await comments.edit(call.stores, call.viewer, call.id(), words=body.text)
+
+
+async def delete_comment(call: Call) -> None:
+    """Deletes a comment."""
+    await comments.delete(call.stores, call.viewer, call.id())
+
+
+async def like(call: Call) -> Liked:
+    """Likes a post."""
+    return await likes.set_like(call.stores, call.viewer, call.id(), active=True)
+
+
+async def unlike(call: Call) -> Liked:
+    """Takes a like back."""
+    return await likes.set_like(call.stores, call.viewer, call.id(), active=False)
+
+
+async def list_likes(call: Call, limit: int) -> Page[User]:
+    """Who likes a post."""
+    return await likes.likers(call.stores, call.viewer, call.id(), cursor=call.query("cursor"), limit=limit)

@@ -1,0 +1,176 @@
+"""From a row of the sitemap to an aiohttp handler: proves the viewer, parses, calls, encodes.
+
+The same row makes the OpenAPI document, so that what is checked and what is documented cannot differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from feed.accounts import Session
+from feed.errors import Fault, Invalid, NotFound, Unauthenticated
+from feed.idempotency import Key
+from feed.pages import DEFAULT, MOST
+from realtime.addresses import client_address
+from realtime.authentication import SAFE, cookie_name, require_same_site, token_of
+from realtime.edge import EDGE, Call
+from realtime.problems import BadRequest, TooLarge, Unsupported
+
+BODY_LIMIT = 128 * 1024  # bytes: 5,000 characters as \\u escapes are 60,000
+KEY = re.compile(r"[\x21-\x7e]{1,128}")
+MOST_ID = 2**53
+ENCODER = msgspec.json.Encoder()
+MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
+UNKNOWN_FIELD = re.compile(r"unknown field `([^`]*)`")
+
+Handler = Callable[..., Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation: what it takes, what it answers.
+
+    `open_to_all` needs no sign-in. `creates` accepts an Idempotency-Key. `paged` takes `cursor` and `limit`.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    body: type[Any] | None = None
+    reply: Any = None
+    status: int = 200
+    open_to_all: bool = False
+    creates: bool = False
+    paged: bool = False
+    query: tuple[str, ...] = ()
+    errors: tuple[int, ...] = ()
+
+
+def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The aiohttp handler of a route."""
+    decoder = msgspec.json.Decoder(route.body) if route.body is not None else None
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        edge = request.app[EDGE]
+        _check_path(request)
+        session = await _session(request, route)
+        address = client_address(request.remote, request.headers.get("X-Forwarded-For"), edge.settings.trusted_proxies)
+        call = Call(request, edge, session, address)
+        arguments: list[Any] = []
+        if decoder is not None:
+            raw = await _body(request)
+            if route.creates:
+                call.key = _key(call, route, raw)
+            arguments.append(_decode(decoder, raw))
+        if route.paged:
+            arguments.append(_limit(request))
+        return _answer(route, call, await route.handler(call, *arguments))
+
+    return handle
+
+
+def _check_path(request: web.Request) -> None:
+    for value in request.match_info.values():
+        if int(value) >= MOST_ID:
+            raise NotFound
+
+
+async def _session(request: web.Request, route: Route) -> Session | None:
+    edge = request.app[EDGE]
+    token, by_cookie = token_of(request, edge.settings)
+    if token is None:
+        if not route.open_to_all:
+            raise Unauthenticated
+        return None
+    if by_cookie and request.method not in SAFE:
+        require_same_site(request, edge.settings)
+    session = await edge.accounts.authenticate(token)
+    if session is None and not route.open_to_all:
+        raise Unauthenticated("Your sign-in has ended. Sign in again.")
+    return session
+
+
+async def _body(request: web.Request) -> bytes:
+    if request.content_type != "application/json":
+        raise Unsupported("Send the body as `Content-Type: application/json`.")
+    if (request.charset or "utf-8").casefold() not in ("utf-8", "utf8"):
+        raise Unsupported("Send the body in UTF-8.")
+    if (request.content_length or 0) > BODY_LIMIT:
+        raise TooLarge(f"The body may have at most {BODY_LIMIT} bytes.")
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise TooLarge(f"The body may have at most {BODY_LIMIT} bytes.") from error
+
+
+def _decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise Invalid([fault_of(str(error))]) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest("The body is not valid JSON.", code="malformed_json") from error
+
+
+def fault_of(message: str) -> Fault:
+    """msgspec's sentence as a fault with a JSON pointer."""
+    text, _, place = message.partition(" - at `")
+    pointer = re.sub(r"\[(\d+)\]", r"/\1", place.rstrip("`").removeprefix("$")).replace(".", "/")
+    if match := MISSING_FIELD.search(text):
+        return Fault(f"{pointer}/{match.group(1)}", "This field must be given.")
+    if match := UNKNOWN_FIELD.search(text):
+        return Fault(f"{pointer}/{match.group(1)}", "There is no such field.")
+    return Fault(pointer, f"{text}.")
+
+
+def _key(call: Call, route: Route, raw: bytes) -> Key | None:
+    value = call.request.headers.get("Idempotency-Key")
+    if value is None:
+        return None
+    if not KEY.fullmatch(value):
+        raise Invalid([Fault("/Idempotency-Key", "1 to 128 visible ASCII characters.")])
+    operation = f"{route.method} {call.request.path}\n".encode()
+    return Key(call.viewer, value, hashlib.sha256(operation + raw).digest())
+
+
+def _limit(request: web.Request) -> int:
+    text = request.query.get("limit")
+    if text is None:
+        return DEFAULT
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MOST:
+        raise Invalid([Fault("/limit", f"A number from 1 to {MOST}.")])
+    return int(text)
+
+
+def _answer(route: Route, call: Call, result: Any) -> web.StreamResponse:
+    if isinstance(result, web.StreamResponse):
+        response = result
+    elif route.status == 204:
+        response = web.Response(status=204)
+    else:
+        response = web.Response(
+            status=route.status, body=ENCODER.encode(result), content_type="application/json", charset="utf-8"
+        )
+    response.headers.update(call.headers)
+    settings = call.edge.settings
+    if call.cookie:
+        response.set_cookie(
+            cookie_name(settings),
+            call.cookie,
+            max_age=int(settings.session_days * 86400),
+            path="/",
+            httponly=True,
+            secure=settings.secure,
+            samesite="Lax",
+        )
+    elif call.cookie == "":
+        response.del_cookie(cookie_name(settings), path="/", secure=settings.secure, httponly=True, samesite="Lax")
+    return response

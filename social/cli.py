@@ -1,0 +1,154 @@
+"""`social`: one command line, the same on a laptop and in production.
+
+Each command builds the settings (file < environment < flags), calls one function, and turns a refusal into one
+sentence and a non-zero exit. Imports stand inside the commands, so that `--help` stays quick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from db.errors import SocialError
+from db.settings import Settings, load
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Realtime feeds and notifications: `social up` runs everything, the others run one part each.",
+)
+bench = typer.Typer(no_args_is_help=True, help="Benchmarks: they print figures, and prove nothing by passing.")
+app.add_typer(bench, name="bench")
+
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML); default $SOCIAL_CONFIG.")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
+Data = Annotated[Path | None, typer.Option(help="Folder that holds all state of the embedded engines.")]
+
+
+@app.command()
+def up(
+    port: Port = None,
+    data: Data = None,
+    demo: Annotated[bool, typer.Option("--demo/--no-demo", help="People, posts and bots to look at.")] = True,
+    host: Host = None,
+    config: Config = None,
+) -> None:
+    """Run every part in this process, with embedded engines where no URL is set."""
+    from social.up import run
+
+    settings = load({"host": host, "port": port, "data": data}, file=config)
+    _logging(settings)
+    run(settings, demo=demo)
+
+
+@app.command()
+def web(port: Port = None, host: Host = None, config: Config = None) -> None:
+    """Run one edge process: HTTP and live connections."""
+    from social.process import run_web
+
+    settings = load({"host": host, "port": port}, file=config)
+    _logging(settings)
+    run_web(settings)
+
+
+@app.command()
+def worker(config: Config = None) -> None:
+    """Run one worker process: the outbox and what is scheduled."""
+    from social.process import run_worker
+
+    settings = load(file=config)
+    _logging(settings)
+    run_worker(settings)
+
+
+@app.command()
+def migrate(config: Config = None) -> None:
+    """Bring the database to the newest schema."""
+    from db.migrate import migrate as upgrade
+    from social.process import require_stores
+
+    settings = load(file=config)
+    require_stores(settings, "database_url")
+    _run(upgrade(settings.database_url.get_secret_value()))
+    typer.echo("The schema is up to date.")
+
+
+@app.command()
+def seed(
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Fill the configured database with the demo's people, friendships, posts, comments and likes."""
+    from social.demo import seed_configured
+
+    settings = load({"data": data}, file=config)
+    _logging(settings)
+    typer.echo(_run(seed_configured(settings)))
+
+
+@app.command()
+def doctor(config: Config = None) -> None:
+    """Check the settings and every store that they name; exit 1 when one is ill."""
+    from social.doctor import examine
+
+    findings = _run(examine(load(file=config)))
+    for finding in findings:
+        typer.echo(f"{'ok  ' if finding.healthy else 'ILL '} {finding.part:<10} {finding.text}")
+    if not all(finding.healthy for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def settings() -> None:
+    """List every setting: its variable, its default, what it means."""
+    for name, field in Settings.model_fields.items():
+        default = field.get_default()
+        shown = default.get_secret_value() if hasattr(default, "get_secret_value") else default
+        typer.echo(f"SOCIAL_{name.upper():<24} {shown!s:<24} {field.description}")
+
+
+@bench.command()
+def hello(
+    posts: Annotated[int, typer.Option(min=10, help="Posts to measure.")] = 300,
+    pause: Annotated[float, typer.Option(help="Seconds between two posts.")] = 0.02,
+) -> None:
+    """Commit -> frame in a friend's open socket: one process, embedded engines, p50 and p99."""
+    from social.bench import hello as measure
+
+    _logging(load())
+    typer.echo(measure(posts=posts, pause=pause))
+
+
+def main() -> None:
+    """The entry point: one sentence for what is refused, a traceback only for our own mistakes."""
+    try:
+        app()
+    except SocialError as error:
+        typer.echo(f"social: {error.detail}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None and error.strerror is None:
+            raise
+        typer.echo(f"social: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
+        sys.exit(1)
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
+def _logging(settings: Settings) -> None:
+    from social.logs import configure
+
+    configure(json=settings.log_json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+/**
+ * The root: makes the one store, API, live client and helpers, ties them to the browser's events, and draws.
+ * Every side effect of the page (network, clock, storage, randomness) enters here and is handed down.
+ */
+
+import { html, render } from '/static/vendor/htm-preact-standalone.module.js';
+import { createApi } from '/static/api.js';
+import { LiveClient } from '/static/live.js';
+import { createStore } from '/static/store.js';
+import { feedActions } from '/static/actions/feed.js';
+import { outboxActions } from '/static/actions/outbox.js';
+import { peopleActions } from '/static/actions/people.js';
+import { sessionActions } from '/static/actions/session.js';
+import { apply } from '/static/state/events.js';
+import { emptyState } from '/static/state/model.js';
+import { presenceChanged } from '/static/state/people.js';
+import { countsChanged, postRemoved } from '/static/state/posts.js';
+import { createAnnouncer, createToasts } from '/static/ui/feedback.js';
+import { AppContext, useApp, useStore } from '/static/ui/hooks.js';
+import { Mark } from '/static/ui/icons.js';
+import { createPrefs } from '/static/ui/prefs.js';
+import { createRouter } from '/static/ui/router.js';
+import { createWatcher } from '/static/ui/watcher.js';
+import { ProblemNote } from '/static/views/parts.js';
+import { Shell } from '/static/views/shell.js';
+import { SignPage } from '/static/views/sign.js';
+import { direction, locale, t } from '/static/strings.js';
+
+const clock = {
+  now: () => Date.now(),
+  setTimeout: (task, ms) => window.setTimeout(task, ms),
+  clearTimeout: (timer) => window.clearTimeout(timer),
+};
+const online = () => navigator.onLine;
+/** A hidden page draws nothing, but its state, title and announcements must go on. */
+const schedule = (task) => (document.hidden ? clock.setTimeout(task, 100) : requestAnimationFrame(task));
+
+const store = createStore(emptyState(), schedule);
+const ticker = createStore({ rev: 0 }, (task) => task());
+const toasts = createToasts(clock);
+const announce = createAnnouncer(document.getElementById('announcer'), clock);
+const channel = 'BroadcastChannel' in window ? new BroadcastChannel('social.session') : null;
+
+const api = createApi({
+  fetch: (...request) => window.fetch(...request),
+  sleep: (ms) => new Promise((resolve) => { clock.setTimeout(resolve, ms); }),
+  onSignedOut: () => session.check(),
+});
+const live = new LiveClient({
+  open: () => new WebSocket(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/api/v1/live`, 'social.live.v1'),
+  clock,
+  random: Math.random,
+  reload: (stream) => session.reload(stream),
+  on: {
+    event: (stream, event) => takeIn(stream, event),
+    refused: (stream, code) => refused(stream, code),
+    counts: (counts) => store.update((state) => countsChanged(state, counts)),
+    presence: (users) => store.update((state) => presenceChanged(state, users)),
+    status: (connection) => connectionChanged(connection),
+    stopped: (code) => stopped(code),
+    user: (id) => id !== undefined && String(id) !== store.get().session.userId && session.check(),
+  },
+});
+const outbox = outboxActions({ api, store, storage: localStorage, clock, random: Math.random, online });
+const feed = feedActions({ api, store, live });
+const people = peopleActions({ api, store, now: () => new Date(clock.now()).toISOString() });
+const session = sessionActions({ api, store, live, outbox, feed, people, announceUser: (id) => channel?.postMessage(id) });
+
+const app = {
+  store, ticker, toasts, announce, clock, online,
+  router: createRouter(window),
+  prefs: createPrefs(localStorage, document.documentElement),
+  watcher: createWatcher((posts) => live.watch(posts)),
+  actions: { ...session, ...outbox, ...feed, ...people, reconnect: () => live.wake() },
+};
+
+function takeIn(stream, event) {
+  const before = store.get();
+  store.update((state) => apply(state, stream, event));
+  const post = event.data;
+  if (event.event === 'post.created' && post.author.id !== before.session.userId && !before.posts.has(post.id)) announce.arrived(1);
+  if (event.event === 'friend.requested') announce.say(t('friends.announced', { name: event.data.name }));
+}
+
+/** A thread's stream is refused when its post is gone, or not ours to see any more. */
+function refused(stream, code) {
+  if (code === 'forbidden_or_missing' && stream.startsWith('post:')) store.update((state) => postRemoved(state, stream.slice(5)));
+}
+
+function connectionChanged(connection) {
+  store.update((state) => ({ ...state, connection }));
+  if (connection === 'live') outbox.flush();
+}
+
+/** The server does not want this connection back. Most often the session ended; then /me says so too. */
+async function stopped() {
+  await session.check();
+}
+
+function wake() {
+  live.wake();
+  outbox.flush();
+}
+
+window.addEventListener('online', wake);
+window.addEventListener('offline', () => live.lost());
+window.addEventListener('pageshow', (event) => event.persisted && session.check().then(wake));
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden) return;
+  ticker.update((state) => ({ ...state }));
+  wake();
+});
+// Another tab signed in as somebody else, or out: the cookie is shared, so this page must follow.
+channel?.addEventListener('message', (event) => event.data !== store.get().session.userId && store.get().session.status === 'in' && session.check());
+window.setInterval(() => ticker.update((state) => ({ ...state })), 60_000);
+
+function Root() {
+  const { actions } = useApp();
+  const { status, problem } = useStore((state) => state.session);
+  if (status === 'in') return html`<${Shell} />`;
+  if (status === 'out') return html`<${SignPage} />`;
+  return html`<main class="opening" id="main" aria-busy=${String(status === 'unknown')}>
+    <${Mark} />
+    ${status === 'failed' && html`<${ProblemNote} problem=${problem} onRetry=${actions.boot} />`}
+  </main>`;
+}
+
+document.documentElement.lang = locale;
+document.documentElement.dir = direction;
+render(html`<${AppContext.Provider} value=${app}><${Root} /><//>`, document.getElementById('root'));
+session.boot();

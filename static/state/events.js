@@ -1,0 +1,29 @@
+/**
+ * Owns: what each live event means for the state, as one table. `apply(state, stream, event)` is pure.
+ * Never does: order or deduplicate (live-streams.js did), read anything by HTTP. Unknown kinds change nothing: a newer
+ * server may send them.
+ */
+
+import { commentArrived, commentEdited, commentRemoved, commenterRemoved } from '/static/state/comments.js';
+import { adopt, awaited } from '/static/state/outbox.js';
+import { forgetUser, relate } from '/static/state/people.js';
+import { authorRemoved, mergePosts, postArrived, postRemoved } from '/static/state/posts.js';
+
+export function apply(state, stream, event) {
+  const rule = RULES.get(event.event);
+  return rule ? rule(state, event.data, event, stream) : state;
+}
+
+const RULES = new Map([
+  ['post.created', (state, post) => adopt(postArrived(state, post, Boolean(awaited(state, post))), post)],
+  ['post.edited', (state, post) => (state.posts.has(post.id) ? mergePosts(state, [post]) : state)],
+  ['post.deleted', (state, { id }) => postRemoved(state, id)],
+  ['post.hidden', (state, { id }) => postRemoved(state, id)],
+  ['author.hidden', (state, { user_id: id }) => forgetUser(commenterRemoved(authorRemoved(state, id, true), id), id)],
+  ['comment.created', (state, comment) => adopt(commentArrived(state, comment), comment)],
+  ['comment.edited', (state, comment) => commentEdited(state, comment)],
+  ['comment.deleted', (state, { id }) => commentRemoved(state, id)],
+  ['friend.requested', (state, user, event) => relate(state, user.id, 'asked', event.at, user)],
+  ['friend.accepted', (state, user, event) => relate(state, user.id, 'friends', event.at, user)],
+  ['friend.removed', (state, user) => authorRemoved(relate(state, user.id, 'none', '', user), user.id, false)],
+]);

@@ -1,0 +1,137 @@
+/**
+ * Owns: writing a post, and showing those that are still on their way.
+ * The text leaves the box when it is submitted; from then on the outbox answers for it.
+ */
+
+import { html, useEffect, useRef, useState } from '/static/vendor/htm-preact-standalone.module.js';
+import { length, number } from '/static/ui/format.js';
+import { explain } from '/static/ui/feedback.js';
+import { useApp, useStore } from '/static/ui/hooks.js';
+import { Icon } from '/static/ui/icons.js';
+import { visible } from '/static/state/outbox.js';
+import { Avatar, Button, UserText } from '/static/views/parts.js';
+import { t } from '/static/strings.js';
+
+export const POST_LIMIT = 5000;
+const COUNTER_FROM = 0.8; // of the limit: a counter that is always there is noise
+const DRAFT = 'social.draft';
+
+export function Composer() {
+  const { actions, prefs } = useApp();
+  const me = useStore((state) => state.users.get(state.session.userId));
+  const [text, setText] = useDraft(me.id);
+  const [visibility, setVisibility] = useState(prefs.get().visibility ?? 'friends');
+  const box = useRef(null);
+  const used = length(text);
+  const ready = text.trim() !== '' && used <= POST_LIMIT;
+
+  const submit = (event) => {
+    event?.preventDefault();
+    if (!ready) return;
+    actions.submitPost({ text: text.trim(), visibility });
+    prefs.set({ visibility });
+    setText('');
+    box.current.focus();
+  };
+  const edit = (entry) => {
+    setText(entry.body.text);
+    setVisibility(entry.body.visibility);
+    box.current.focus();
+  };
+
+  return html`<form class="card composer" onSubmit=${submit} method="post" aria-label=${t('composer.label')} data-testid="composer">
+    <div class="composer-row">
+      <${Avatar} user=${me} />
+      <textarea ref=${box} id="composer-text" class="composer-text" rows=${rows(text)} dir="auto" placeholder=${t('composer.placeholder', { name: me.name })}
+        aria-label=${t('composer.text')} aria-describedby="composer-count" value=${text}
+        onInput=${(event) => setText(event.target.value)} onKeyDown=${onSubmitKeys(submit)}></textarea>
+    </div>
+    <div class="composer-foot">
+      <${VisibilitySelect} id="composer-visibility" value=${visibility} onChange=${setVisibility} />
+      <span class="spacer"></span>
+      <${Remaining} id="composer-count" used=${used} limit=${POST_LIMIT} />
+      <${Button} kind="primary" type="submit" disabled=${!ready} title=${t('composer.keys')}>${t('composer.submit')}<//>
+    </div>
+  </form>
+  <${Outgoing} lane="posts" onEdit=${edit} />`;
+}
+
+/** The text of an unfinished post outlives a reload and a sign-in page in between, in this tab. */
+function useDraft(userId) {
+  const key = `${DRAFT}.${userId}`;
+  const [text, setText] = useState(() => sessionStorage.getItem(key) ?? '');
+  useEffect(() => {
+    if (text) sessionStorage.setItem(key, text);
+    else sessionStorage.removeItem(key);
+  }, [text]);
+  return [text, setText];
+}
+
+/** Grows with the text where the browser has no `field-sizing`. */
+export function rows(text, least = 2, most = 14) {
+  return Math.min(most, Math.max(least, text.split('\n').length + Math.floor(text.length / 90)));
+}
+
+/** Ctrl+Enter and Cmd+Enter; not while an input method is composing. */
+export function onSubmitKeys(submit) {
+  return (event) => {
+    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && !event.isComposing) submit(event);
+  };
+}
+
+export function VisibilitySelect({ id, value, onChange }) {
+  const icon = { friends: 'friends', public: 'globe', only_me: 'lock' }[value];
+  return html`<div class="select">
+    <${Icon} name=${icon} />
+    <label class="visually-hidden" for=${id}>${t('visibility.label')}</label>
+    <select id=${id} value=${value} onChange=${(event) => onChange(event.target.value)}>
+      ${['friends', 'public', 'only_me'].map((one) => html`<option value=${one} selected=${one === value}>${t(`visibility.${one}`)}</option>`)}
+    </select>
+    <${Icon} name="chevron" />
+  </div>`;
+}
+
+export function Remaining({ id, used, limit }) {
+  const left = limit - used;
+  const shown = used > limit * COUNTER_FROM;
+  return html`<span id=${id} class=${left < 0 ? 'remaining over' : 'remaining'}>${shown
+    && (left < 0 ? t('composer.over', { n: number(-left) }) : t('composer.left', { n: number(left) }))}</span>`;
+}
+
+/** Submissions without an answer, as the items that they will be. */
+export function Outgoing({ lane, onEdit, compact = false }) {
+  const outbox = useStore((state) => state.outbox);
+  const entries = visible(outbox, lane);
+  if (!entries.length) return null;
+  return html`<div class="outgoing" data-testid="outbox">
+    ${entries.map((entry) => html`<${Submission} key=${entry.key} entry=${entry} onEdit=${onEdit} compact=${compact} />`)}
+  </div>`;
+}
+
+function Submission({ entry, onEdit, compact }) {
+  const { actions, online } = useApp();
+  const me = useStore((state) => state.users.get(state.session.userId));
+  useStore((state) => state.connection); // the word below depends on whether there is a connection
+  const failed = entry.status === 'failed';
+  const word = online() ? t('outbox.sending') : t('outbox.offline');
+  return html`<section class=${`${compact ? 'comment' : 'card post'} submission ${failed ? 'is-failed' : 'is-pending'}`}
+      aria-label=${t(failed ? 'outbox.failedLabel' : 'outbox.label')} data-testid="submission" data-status=${failed ? 'failed' : 'pending'}>
+    <div class="post-head">
+      <${Avatar} user=${me} size=${compact ? 'small' : 'medium'} />
+      <div class="post-by">
+        <span class="post-author"><bdi>${me.name}</bdi></span>
+        ${!failed && html`<span class="post-meta"><span class="spinner" aria-hidden="true"></span>${word}</span>`}
+      </div>
+    </div>
+    <${UserText} text=${entry.body.text} />
+    ${failed && html`<div class="submission-foot" role="alert">
+      <p><${Icon} name="alert" />${t('outbox.failed')} ${explain(entry.problem)}</p>
+      ${entry.problem.requestId && html`<p class="request-id">${t('problem.request')} <code>${entry.problem.requestId}</code></p>`}
+      <div class="submission-actions">
+        <${Button} kind="tint" icon="retry" onClick=${() => actions.retry(entry.key)}>${t('retry')}<//>
+        ${onEdit && html`<${Button} kind="soft" onClick=${() => onEdit(actions.discard(entry.key))}>${t('outbox.edit')}<//>`}
+        <${Button} kind="soft" onClick=${() => actions.discard(entry.key)}>${t('outbox.discard')}<//>
+      </div>
+    </div>`}
+  </section>`;
+}

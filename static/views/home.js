@@ -1,0 +1,140 @@
+/**
+ * Owns: the home page: composer, the pill, the feed; and the rule that what is being read never moves.
+ */
+
+import { html, useEffect, useRef, useState } from '/static/vendor/htm-preact-standalone.module.js';
+import { useApp, useStore, useStoreOf } from '/static/ui/hooks.js';
+import { Icon } from '/static/ui/icons.js';
+import { holdFeed, releasePending, setFeed } from '/static/state/posts.js';
+import { Composer } from '/static/views/composer.js';
+import { FeedList } from '/static/views/feed-list.js';
+import { Empty, Link, ProblemNote, SkeletonPosts } from '/static/views/parts.js';
+import { t } from '/static/strings.js';
+
+const AT_TOP_PX = 60; // the composer is still in view: what is inserted below it pushes nothing that is being read
+const FRESH_MS = 4_000;
+const BACK_MS = 20_000;
+
+export function HomePage() {
+  const { actions } = useApp();
+  const feed = useStore((state) => state.feed);
+  useHolding();
+  useFreshness(feed.fresh);
+  const retry = () => actions.loadFeed().catch(() => {});
+  return html`
+    <h1 class="visually-hidden" tabindex="-1">${t('nav.home')}</h1>
+    <${Composer} />
+    <${Pill} waiting=${feed.pending.length} />
+    ${feed.status === 'loading' && html`<${SkeletonPosts} />`}
+    ${feed.status === 'failed' && html`<${ProblemNote} problem=${feed.problem} onRetry=${retry} />`}
+    ${feed.status === 'ready' && !feed.ids.length && html`<${Empty} icon="friends" title=${t('feed.emptyTitle')}>
+      <p>${t('feed.emptyText')}</p>
+      <${Link} to="/people" class="button button-primary"><${Icon} name="search" /><span>${t('feed.findFriends')}</span><//>
+    <//>`}
+    ${feed.ids.length > 0 && html`<${FeedList} label=${t('feed.label')} ids=${feed.ids} next=${feed.next} more=${feed.more}
+      problem=${feed.problem} fresh=${feed.fresh} onMore=${actions.moreFeed} />`}
+    ${feed.status === 'ready' && feed.ids.length > 0 && feed.next === null && html`<p class="end-of-list">${t('feed.end')}</p>`}`;
+}
+
+/** Tells the state whether new posts may walk in: only at the top, with nobody typing inside a post, if the reader likes it. */
+function useHolding() {
+  const { store, prefs } = useApp();
+  const { arrivals } = useStoreOf(prefs, (value) => value);
+  useEffect(() => {
+    const judge = () => {
+      const typing = Boolean(document.activeElement?.closest('.feed textarea'));
+      const held = arrivals === 'ask' || window.scrollY > AT_TOP_PX || typing;
+      store.update((state) => holdFeed(state, held));
+    };
+    judge();
+    window.addEventListener('scroll', judge, { passive: true });
+    document.addEventListener('focusin', judge);
+    document.addEventListener('focusout', judge);
+    return () => {
+      window.removeEventListener('scroll', judge);
+      document.removeEventListener('focusin', judge);
+      document.removeEventListener('focusout', judge);
+    };
+  }, [arrivals]);
+}
+
+/** The gentle mark of a new post ends by itself and does not come back when the page is drawn again. */
+function useFreshness(fresh) {
+  const { store, clock } = useApp();
+  useEffect(() => {
+    if (!fresh.size) return undefined;
+    const timer = clock.setTimeout(() => store.update((state) => setFeed(state, { fresh: new Set() })), FRESH_MS);
+    return () => clock.clearTimeout(timer);
+  }, [fresh]);
+}
+
+/**
+ * "N new posts": takes the reader up to them, and offers the way back to the line that they were at. It tucks itself
+ * away while they read on downwards and returns when they turn up again; it stays reachable by keyboard all the time.
+ */
+function Pill({ waiting }) {
+  const { store, clock } = useApp();
+  const [back, setBack] = useState(null); // {id, top} of the article that was at the top of the screen
+  const tucked = useTucked();
+  useEffect(() => {
+    if (!back) return undefined;
+    const timer = clock.setTimeout(() => setBack(null), BACK_MS);
+    return () => clock.clearTimeout(timer);
+  }, [back]);
+
+  const up = () => {
+    setBack(window.scrollY > AT_TOP_PX ? readingPoint() : null);
+    store.update(releasePending);
+    requestAnimationFrame(() => {
+      document.querySelector('.feed > article')?.focus({ preventScroll: true });
+      scrollPage(0);
+    });
+  };
+  const down = () => {
+    const article = document.querySelector(`.feed > [data-post-id="${back.id}"]`);
+    setBack(null);
+    if (!article) return;
+    article.focus({ preventScroll: true });
+    scrollPage(window.scrollY + article.getBoundingClientRect().top - back.top);
+  };
+  if (waiting > 0) {
+    return html`<div class=${tucked ? 'pill-place is-tucked' : 'pill-place'}><button type="button" class="pill" onClick=${up} data-testid="new-posts">
+      <${Icon} name="up" />${t('feed.waiting', { n: waiting })}</button></div>`;
+  }
+  if (back) {
+    return html`<div class="pill-place"><button type="button" class="pill pill-quiet" onClick=${down} data-testid="back-to-reading">
+      <${Icon} name="down" />${t('feed.back')}</button></div>`;
+  }
+  return null;
+}
+
+function useTucked() {
+  const [tucked, setTucked] = useState(false);
+  const last = useRef(window.scrollY);
+  useEffect(() => {
+    const onScroll = () => {
+      const moved = window.scrollY - last.current;
+      if (Math.abs(moved) < 24) return;
+      last.current = window.scrollY;
+      setTucked(moved > 0);
+    };
+    window.addEventListener('scroll', onScroll, { passive: true });
+    return () => window.removeEventListener('scroll', onScroll);
+  }, []);
+  return tucked;
+}
+
+function readingPoint() {
+  for (const article of document.querySelectorAll('.feed > article')) {
+    const { top, bottom } = article.getBoundingClientRect();
+    if (bottom > 80) return { id: article.dataset.postId, top };
+  }
+  return null;
+}
+
+function scrollPage(top) {
+  const calm = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
+  // A long way would be a long film: beyond three screens it is a cut.
+  const near = Math.abs(window.scrollY - top) < 3 * window.innerHeight;
+  window.scrollTo({ top, behavior: calm || !near ? 'auto' : 'smooth' });
+}

@@ -1,0 +1,34 @@
+/**
+ * Owns: the third column of wide screens: people who ask, friends who are here.
+ */
+
+import { html } from '/static/vendor/htm-preact-standalone.module.js';
+import { useStore } from '/static/ui/hooks.js';
+import { Icon } from '/static/ui/icons.js';
+import { present } from '/static/state/people.js';
+import { Link } from '/static/views/parts.js';
+import { PersonRow } from '/static/views/person.js';
+import { t } from '/static/strings.js';
+
+const REQUESTS_SHOWN = 3;
+const FRIENDS_SHOWN = 12;
+
+export function Side() {
+  const requests = useStore((state) => state.requests.in);
+  const friends = useStore((state) => state.friends);
+  const presence = useStore((state) => state.presence);
+  const here = present({ friends, presence });
+  return html`<aside class="side" aria-label=${t('side.label')}>
+    ${requests.length > 0 && html`<section class="card side-card" aria-labelledby="side-requests" data-testid="side-requests">
+      <h2 id="side-requests">${t('friends.incoming')} <span class="badge">${requests.length}</span></h2>
+      <ul class="person-list stacked">${requests.slice(0, REQUESTS_SHOWN).map(({ id }) => html`<${PersonRow} key=${id} id=${id} compact />`)}</ul>
+      ${requests.length > REQUESTS_SHOWN && html`<${Link} to="/friends">${t('side.allRequests')}<//>`}
+    </section>`}
+    <section class="card side-card" aria-labelledby="side-online" data-testid="side-online">
+      <h2 id="side-online">${t('side.online')}</h2>
+      ${here.length === 0 && html`<p class="hint">${friends.ids.length ? t('side.nobody') : t('side.noFriends')}</p>`}
+      <ul class="person-list">${here.slice(0, FRIENDS_SHOWN).map((id) => html`<${PersonRow} key=${id} id=${id} compact actions=${false} />`)}</ul>
+    </section>
+    <${Link} to="/people" class="card side-find"><${Icon} name="search" /><span>${t('feed.findFriends')}</span><//>
+  </aside>`;
+}

@@ -1,0 +1,125 @@
+/**
+ * Owns: the comments of one post while they are open: the live stream `post:{id}` is subscribed for exactly that long.
+ */
+
+import { html, useEffect, useRef, useState } from '/static/vendor/htm-preact-standalone.module.js';
+import { length } from '/static/ui/format.js';
+import { useAction, useApp, useStore } from '/static/ui/hooks.js';
+import { Icon } from '/static/ui/icons.js';
+import { Avatar, Button, Confirm, Link, Menu, More, ProblemNote, SkeletonRows, Time, UserText } from '/static/views/parts.js';
+import { onSubmitKeys, Outgoing, Remaining, rows } from '/static/views/composer.js';
+import { t } from '/static/strings.js';
+
+const COMMENT_LIMIT = 2000;
+
+export function Thread({ postId }) {
+  const { actions } = useApp();
+  const thread = useStore((state) => state.threads.get(postId));
+  useEffect(() => {
+    actions.openThread(postId);
+    return () => actions.closeThread(postId);
+  }, [postId]);
+  const [draft, setDraft] = useState('');
+  if (!thread) return null;
+  const loading = thread.status === 'loading' || thread.status === 'idle';
+  const empty = thread.status === 'ready' && !thread.ids.length && !thread.tail.length;
+  return html`<section class="thread" aria-label=${t('comments.label')} aria-busy=${String(loading)} data-testid="thread">
+    ${loading && !thread.ids.length && html`<${SkeletonRows} count=${2} />`}
+    ${thread.status === 'failed' && html`<${ProblemNote} problem=${thread.problem} inline onRetry=${() => actions.loadThread(postId).catch(() => {})} />`}
+    ${empty && html`<p class="hint thread-empty">${t('comments.empty')}</p>`}
+    <${CommentList} ids=${thread.ids} />
+    <${More} next=${thread.next} more=${thread.more} problem=${thread.problem} label=${t('comments.more')} onMore=${() => actions.moreThread(postId)} />
+    <${CommentList} ids=${thread.tail} />
+    <${Outgoing} lane=${`post:${postId}`} compact onEdit=${(entry) => setDraft(entry.body.text)} />
+    <${CommentForm} postId=${postId} text=${draft} setText=${setDraft} />
+  </section>`;
+}
+
+function CommentList({ ids }) {
+  if (!ids.length) return null;
+  return html`<ol class="comments">${ids.map((id) => html`<${Comment} key=${id} id=${id} />`)}</ol>`;
+}
+
+function Comment({ id }) {
+  const { actions } = useApp();
+  const comment = useStore((state) => state.comments.get(id));
+  const author = useStore((state) => state.users.get(state.comments.get(id)?.author.id)) ?? comment?.author;
+  const me = useStore((state) => state.session.userId);
+  const myPost = useStore((state) => state.posts.get(state.comments.get(id)?.post_id)?.author.id) === me;
+  const [mode, setMode] = useState('read'); // read | edit | delete
+  const back = () => setMode('read');
+  const [remove, removing, problem] = useAction(() => actions.deleteComment(id));
+  if (!comment) return null;
+  const mine = author.id === me;
+  const items = [
+    mine && { label: t('comments.edit'), onClick: () => setMode('edit') },
+    (mine || myPost) && { label: t('comments.delete'), danger: true, onClick: () => setMode('delete') },
+  ].filter(Boolean);
+  return html`<li class="comment" data-testid="comment" data-comment-id=${id}>
+    <${Avatar} user=${author} size="small" />
+    <div class="comment-main">
+      ${mode === 'edit' ? html`<${EditComment} comment=${comment} onDone=${back} />` : html`<div class="bubble">
+        <${Link} to=${`/users/${author.id}`} class="comment-author"><bdi>${author.name}</bdi><//>
+        <${UserText} text=${comment.text} />
+      </div>`}
+      <span class="comment-meta"><${Time} iso=${comment.created_at} />${comment.edited_at && html`<span>${t('post.edited')}</span>`}</span>
+    </div>
+    ${items.length > 0 && mode !== 'edit' && html`<${Menu} label=${t('comments.menu')} testid="comment-menu" items=${items} />`}
+    ${mode === 'delete' && html`<${Confirm} title=${t('comments.deleteTitle')} text=${t('comments.deleteText')} action=${t('comments.delete')}
+      run=${remove} busy=${removing} problem=${problem} onClose=${back} />`}
+  </li>`;
+}
+
+function EditComment({ comment, onDone }) {
+  const { actions } = useApp();
+  const [text, setText] = useState(comment.text);
+  const box = useRef(null);
+  const ready = text.trim() !== '' && length(text) <= COMMENT_LIMIT;
+  const [save, busy, problem] = useAction(async () => {
+    if (text.trim() !== comment.text) await actions.editComment(comment.id, text.trim());
+    onDone();
+  });
+  useEffect(() => box.current.focus(), []);
+  const submit = (event) => {
+    event.preventDefault();
+    if (ready) save();
+  };
+  const onKeyDown = (event) => {
+    if (event.key === 'Escape') onDone();
+    else onSubmitKeys(submit)(event);
+  };
+  return html`<form class="edit-form" method="post" onSubmit=${submit} data-testid="edit-comment">
+    <textarea ref=${box} class="boxed" dir="auto" rows=${rows(text, 2)} aria-label=${t('comments.editText')} value=${text}
+      onInput=${(event) => setText(event.target.value)} onKeyDown=${onKeyDown}></textarea>
+    <${ProblemNote} problem=${problem} inline />
+    <div class="composer-foot">
+      <span class="spacer"></span>
+      <${Button} kind="soft" onClick=${onDone}>${t('cancel')}<//>
+      <${Button} kind="primary" type="submit" busy=${busy} disabled=${!ready}>${t('save')}<//>
+    </div>
+  </form>`;
+}
+
+function CommentForm({ postId, text, setText }) {
+  const { actions } = useApp();
+  const me = useStore((state) => state.users.get(state.session.userId));
+  const box = useRef(null);
+  const used = length(text);
+  const ready = text.trim() !== '' && used <= COMMENT_LIMIT;
+  const submit = (event) => {
+    event.preventDefault();
+    if (!ready) return;
+    actions.submitComment(postId, text.trim());
+    setText('');
+    box.current.focus();
+  };
+  return html`<form class="comment-form" method="post" onSubmit=${submit}>
+    <${Avatar} user=${me} size="small" />
+    <div class="comment-box">
+      <textarea ref=${box} dir="auto" rows=${rows(text, 1, 8)} value=${text} placeholder=${t('comments.placeholder')} aria-label=${t('comments.text')}
+        data-testid="comment-text" onInput=${(event) => setText(event.target.value)} onKeyDown=${onSubmitKeys(submit)}></textarea>
+      <${Remaining} used=${used} limit=${COMMENT_LIMIT} />
+      <button type="submit" class="icon-button send" disabled=${!ready} aria-label=${t('comments.send')} title=${t('composer.keys')} data-testid="comment-send"><${Icon} name="up" /></button>
+    </div>
+  </form>`;
+}

@@ -1,0 +1,24 @@
+"""The composition root of a worker process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from feed.background import Background
+from feed.stores import Stores
+from workers import clean_up
+from workers.dispatch import Dispatcher
+
+
+async def work(stores: Stores, *, ready: Callable[[], None], until: asyncio.Event) -> None:
+    """Runs a worker on stores that the caller opened, until `until` is set."""
+    background = Background()
+    dispatcher = Dispatcher(stores)
+    dispatcher.start(background)
+    background.keep("nudge", stores.nudge.run)
+    background.keep("clean_up", lambda: clean_up.run(stores))
+    ready()
+    await until.wait()
+    await background.stop()
+    await dispatcher.stop()

@@ -1,0 +1,32 @@
+"""Removes what has outlived its use, in chunks: used idempotency keys, expired sign-ins, done outbox rows."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from db import idempotency, outbox, users
+from feed.idempotency import KEPT_HOURS
+from feed.stores import Stores
+
+EVERY = 600.0  # seconds
+CHUNK = 500  # rows of one transaction
+DONE_KEPT = timedelta(days=7)  # how long what was done can still be looked at
+
+
+async def run(stores: Stores) -> None:
+    """Cleans up, for ever."""
+    while True:
+        await clean_up(stores)
+        await asyncio.sleep(EVERY)
+
+
+async def clean_up(stores: Stores) -> None:
+    """Cleans up once, until nothing is left that is too old."""
+    now = stores.clock()
+    while await stores.sql.write(lambda c: idempotency.drop_older(c, now - timedelta(hours=KEPT_HOURS), limit=CHUNK)):
+        pass
+    while await stores.sql.write(lambda c: users.drop_expired_sessions(c, now, limit=CHUNK)):
+        pass
+    while await stores.sql.write(lambda c: outbox.drop_done(c, now - DONE_KEPT, limit=CHUNK)):
+        pass

@@ -1,0 +1,203 @@
+"""The dispatcher: does what commits promised, in order inside each aggregate, however often it is killed.
+
+    lease      partitions are leased for LEASE seconds and renewed at a third of it; a fence grows with every owner
+    choose     the oldest rows that are not done; of each aggregate the leading ones that are due
+    do         jobs that commute: all their tasks at once; others: one task per aggregate at a time
+    mark       one transaction: the batch's MySQL effects, the check of the fences, the done-marks
+    fail       the task waits longer each time, its aggregate behind it; after PARK_AFTER attempts it is parked
+
+A lost nudge costs one poll. A worker that dies loses its leases after LEASE seconds; what it had begun runs again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import outbox
+from db import redis as keys
+from db.engine import Record
+from db.errors import SocialError, StoreUnavailable
+from feed.background import Background
+from feed.stores import Stores
+from workers.jobs import Job, Task, table
+
+log = structlog.get_logger(__name__)
+
+LEASE = 10.0  # seconds; also the longest that a dead worker's partitions stand still
+POLL = 0.25  # seconds between looks at the outbox when no nudge comes, jittered
+BATCH = 500  # rows of one look
+AT_ONCE = 16  # tasks that run side by side
+PARK_AFTER = 10  # attempts at a task whose fault is not a passing one
+BACKOFF = (0.2, 60.0)  # seconds: first and longest pause after a failed attempt, doubling
+NUDGE_WAIT = 5.0  # seconds that one wait for a nudge lasts; only bounds how long a stop takes
+
+
+class Dispatcher:
+    """One worker on the outbox."""
+
+    def __init__(self, stores: Stores) -> None:
+        self.owner = secrets.token_hex(8)
+        self._stores = stores
+        self._jobs = table()
+        self._nudged = asyncio.Event()
+        self._fences: dict[int, int] = {}
+        self._renew_at = 0.0
+
+    def start(self, background: Background) -> None:
+        """Starts the loops, owned by `background`."""
+        background.keep("dispatch", self.run)
+        background.keep("nudges", self._hear_nudges)
+
+    async def run(self) -> None:
+        """Dispatches for ever. Raises StoreUnavailable; its owner starts it again."""
+        while True:
+            self._nudged.clear()
+            if not await self.step():
+                wait = POLL * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+                try:
+                    await asyncio.wait_for(self._nudged.wait(), wait)
+                except TimeoutError:
+                    continue
+
+    async def step(self) -> int:
+        """One look at the outbox; returns how many tasks were attempted."""
+        await self._hold_leases()
+        if not self._fences:
+            return 0
+        async with self._stores.sql.read() as connection:
+            rows = await outbox.pending(connection, sorted(self._fences), limit=BATCH)
+        now = self._stores.clock()
+        commuting, ordered = self._choose(rows, now)
+        for job, tasks in commuting.items():
+            await self._do_together(job, tasks)
+        if ordered:
+            await self._do_each(ordered)
+        return sum(map(len, commuting.values())) + len(ordered)
+
+    async def stop(self) -> None:
+        """Gives the leases back, so that another worker goes on at once."""
+        try:
+            await self._stores.sql.write(lambda c: outbox.release(c, self.owner, self._stores.clock()))
+        except StoreUnavailable as error:
+            log.warning("leases_not_released", cause=str(error))
+
+    def _choose(self, rows: Sequence[Record], now: datetime) -> tuple[dict[str, list[Task]], list[tuple[str, Task]]]:
+        """(job -> tasks that commute, [(job, task)] in the order of ids) that are due and not held back."""
+        held: set[str] = set()
+        commuting: dict[str, list[Task]] = defaultdict(list)
+        ordered: list[tuple[str, Task]] = []
+        for row in rows:
+            if row.aggregate in held:
+                continue
+            if row.due_at > now:
+                held.add(row.aggregate)
+                continue
+            job = self._jobs.get(row.job)
+            if job is None:
+                held.add(row.aggregate)  # of a newer release: a worker that knows it will come
+            elif job.within is not None:
+                commuting[row.job].append(Task.of(row))
+            else:
+                ordered.append((row.job, Task.of(row)))
+        return commuting, ordered
+
+    async def _do_together(self, name: str, tasks: list[Task]) -> None:
+        """A batch whose effects are one transaction; when it fails, aggregate by aggregate, to find the faulty one."""
+        job = self._jobs[name]
+        try:
+            await self._finish(job, tasks)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            groups: dict[str, list[Task]] = defaultdict(list)
+            for task in tasks:
+                groups[task.aggregate].append(task)
+            if len(groups) == 1:
+                await self._fail(tasks, error)
+                return
+            for group in groups.values():
+                await self._do_together(name, group)
+
+    async def _do_each(self, ordered: list[tuple[str, Task]]) -> None:
+        """Tasks side by side over aggregates, one after the other inside each."""
+        chains: dict[str, list[tuple[str, Task]]] = defaultdict(list)
+        for name, task in ordered:
+            chains[task.aggregate].append((name, task))
+        room = asyncio.Semaphore(AT_ONCE)
+        done: list[Task] = []
+
+        async def follow(chain: list[tuple[str, Task]]) -> None:
+            async with room:
+                for name, task in chain:
+                    job = self._jobs[name]
+                    assert job.each is not None  # noqa: S101 - a job without `within` has `each`
+                    try:
+                        if await job.each(self._stores, task):
+                            return  # more to do: the next look finds it again, and what stands behind it waits
+                    except Exception as error:
+                        await self._fail([task], error)
+                        return
+                    done.append(task)
+
+        await asyncio.gather(*map(follow, chains.values()))
+        if done:
+            await self._finish(Job(), done)
+
+    async def _finish(self, job: Job, tasks: Sequence[Task]) -> None:
+        """MySQL effects, fences and done-marks in one transaction; a lost lease leaves no trace."""
+        fences = {p: self._fences[p] for p in {outbox.partition_of(task.aggregate) for task in tasks}}
+
+        async def work(connection: AsyncConnection) -> bool:
+            if not await outbox.holds(connection, self.owner, fences):
+                return False
+            if job.within is not None:
+                await job.within(connection, tasks)
+            await outbox.mark_done(connection, [task.id for task in tasks], self._stores.clock())
+            return True
+
+        if not await self._stores.sql.write(work):
+            log.warning("lease_lost", tasks=len(tasks))
+            self._renew_at = 0.0
+            return
+        if job.after is not None:
+            try:
+                await job.after(self._stores, tasks)
+            except StoreUnavailable as error:
+                log.debug("announcement_lost", cause=str(error))
+
+    async def _fail(self, tasks: Sequence[Task], error: Exception) -> None:
+        attempts = max(task.attempts for task in tasks) + 1
+        passing = isinstance(error, SocialError) and error.temporary
+        park = not passing and attempts >= PARK_AFTER
+        pause = min(BACKOFF[0] * 2 ** (attempts - 1), BACKOFF[1])
+        ids = [task.id for task in tasks]
+        if passing:
+            log.warning("task_waits", tasks=ids, seconds=pause, cause=str(error))
+        else:
+            log.error("task_failed", tasks=ids, attempts=attempts, parked=park, exc_info=error)
+        due_at = self._stores.clock() + timedelta(seconds=pause)
+        fault = f"{type(error).__name__}: {error}"
+        await self._stores.sql.write(lambda c: outbox.mark_failed(c, ids, due_at=due_at, fault=fault, park=park))
+
+    async def _hold_leases(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._renew_at:
+            return
+        now = self._stores.clock()
+        until = now + timedelta(seconds=LEASE)
+        self._fences = await self._stores.sql.write(lambda c: outbox.lease(c, self.owner, now=now, until=until))
+        self._renew_at = loop.time() + LEASE / 3
+
+    async def _hear_nudges(self) -> None:
+        async with self._stores.redis.subscription(keys.NUDGE) as subscription:
+            while True:
+                if await subscription.next(NUDGE_WAIT) is not None:
+                    self._nudged.set()

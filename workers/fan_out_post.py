@@ -1,0 +1,48 @@
+"""Tells everyone who has, gains or loses a post: one append per slice of recipients."""
+
+from __future__ import annotations
+
+import msgspec
+
+from db import posts
+from db.engine import Record
+from feed import streams, views
+from feed.audience import recipients
+from feed.events import event
+from feed.objects import Gone
+from feed.stores import Stores
+from workers.jobs import Task
+
+
+async def run(stores: Stores, task: Task) -> None:
+    """Fans out `post.created`, `post.edited`, `post.hidden` or `post.deleted`."""
+    kind, post_id = task.payload["kind"], task.payload["post_id"]
+    async with stores.sql.read() as connection:
+        row = (await posts.by_ids(connection, [post_id])).get(post_id)
+        if row is None:
+            return  # erased meanwhile
+        author_id = row.author_id
+        data: msgspec.Struct
+        if kind in ("post.created", "post.edited"):
+            author = await views.event_user(connection, author_id)
+            if row.deleted_at is not None or author is None:
+                return  # whoever had it is told by the deletion's own task
+            data = views.post(row, author)
+            people = await recipients(connection, author_id, row.visibility)
+        else:
+            data = Gone(str(post_id))
+            people = await recipients(connection, author_id, task.payload["audience"])
+            if kind == "post.hidden":
+                keep = set(await recipients(connection, author_id, row.visibility))
+                people = [person for person in people if person not in keep]
+    happened = event(
+        task.event_id, kind, at=task.created_at, actor=author_id, about=post_id, version=row.version, data=data
+    )
+    await stores.streams.append(happened, [*map(streams.me, people), *_own_stream(kind, row)])
+
+
+def _own_stream(kind: str, row: Record) -> list[str]:
+    """The post's own stream, where it tells nobody something wrong: those who keep the post must not hear `hidden`."""
+    if kind == "post.created" or (kind == "post.hidden" and row.visibility != "only_me"):
+        return []
+    return [streams.post(row.id)]
