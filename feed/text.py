@@ -38,7 +38,7 @@ def clean(text: str, pointer: str, *, least: int = 0, most: int, lines: bool = F
 
 def username(text: str, pointer: str = "/username") -> str:
     """The folded username; raises Fault."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = text.casefold()
     if not USERNAME.fullmatch(folded):
         raise Fault(pointer, "3 to 30 of the letters a-z, digits, underscore and dot.")
     return folded

@@ -69,17 +69,14 @@ STATUS: dict[type[SocialError], HTTPStatus] = {
 }
 
 
-def status_of(error: SocialError) -> HTTPStatus:
-    """The HTTP status of an error's class or the nearest class above it; 500 for those that are our own fault."""
-    for kind in type(error).__mro__:
-        if kind in STATUS:
-            return STATUS[kind]
-    return HTTPStatus.INTERNAL_SERVER_ERROR
+def status_of(kind: type[SocialError]) -> HTTPStatus:
+    """The HTTP status of an error class or the nearest class above it; 500 for those that are our own fault."""
+    return next((STATUS[above] for above in kind.__mro__ if above in STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def answer(error: SocialError, request_id: str) -> web.Response:
     """The response for an error of ours."""
-    status = status_of(error)
+    status = status_of(type(error))
     if status >= 500:
         log.warning("request_failed", request_id=request_id, code=error.code, cause=str(error))
     extra: dict[str, Any] = {}

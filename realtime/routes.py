@@ -124,6 +124,7 @@ def mount(app: web.Application) -> None:
     app.router.add_get("/readyz", operations.readyz)
     app.router.add_get("/openapi.json", documents.openapi)
     app.router.add_get("/asyncapi.json", documents.asyncapi)
+    app.router.add_get("/docs", documents.reference)
     for path in PAGES:
         app.router.add_get(path, page)
     app.router.add_get("/favicon.ico", favicon)

@@ -99,12 +99,13 @@ class SignIns:
 async def seed(stores: Stores, settings: Settings) -> SignIns:
     """Makes the demo once per database; a second call finds it. Raises StartupRefused when its file was lost."""
     file = settings.data / "demo.json"
+    known = file.exists()
     async with stores.sql.read() as connection:
         rows = {name: await users.by_username(connection, name) for name in PEOPLE}
     ids = {name: row.id for name, row in rows.items() if row is not None}
-    if len(ids) == len(PEOPLE) and file.exists():
-        return SignIns(ids, orjson.loads(file.read_bytes())["password"])
-    if ids and not file.exists():
+    if len(ids) == len(PEOPLE) and known:
+        return SignIns(ids, _password(file))
+    if ids and not known:
         raise StartupRefused(f"The demo's people exist but {file} is gone. Start with --no-demo or another --data.")
     signs = await _people(stores, settings, file, ids)
     await _stories(stores, signs.ids)
@@ -124,10 +125,7 @@ async def seed_configured(settings: Settings) -> str:
 
 
 async def _people(stores: Stores, settings: Settings, file: Path, ids: dict[str, int]) -> SignIns:
-    password = orjson.loads(file.read_bytes())["password"] if file.exists() else secrets.token_urlsafe(9)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.touch(mode=0o600)
-    file.write_bytes(orjson.dumps({"password": password}))
+    password = _password(file)
     accounts = Accounts(stores, Passwords(2), session_days=settings.session_days)
     origin = Origin("demo", "127.0.0.1")
     try:
@@ -147,6 +145,17 @@ async def _people(stores: Stores, settings: Settings, file: Path, ids: dict[str,
                 await friends.ask(stores, ids[b], ids[a])
     await friends.ask(stores, ids["yuki"], ids["ada"])
     return SignIns(ids, password)
+
+
+def _password(file: Path) -> str:
+    """The data folder's own password, made at the first call; readable by its owner only."""
+    if file.exists():
+        return str(orjson.loads(file.read_bytes())["password"])
+    password = secrets.token_urlsafe(9)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_bytes(orjson.dumps({"password": password}))
+    return password
 
 
 async def _stories(stores: Stores, ids: dict[str, int]) -> None:

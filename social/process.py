@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Coroutine
 from typing import Any
@@ -69,9 +70,13 @@ def take_port(settings: Settings) -> Any:
         return listen(settings)
     except OSError as error:
         raise StartupRefused(
-            f"Port {settings.port} on {settings.host} cannot be used ({error.strerror}). "
+            f"Port {settings.port} on {settings.host} cannot be used: {_reason(error)}. "
             "Stop what runs there, or choose another one with --port."
         ) from error
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 async def _web(settings: Settings) -> None:

@@ -22,7 +22,7 @@ from db.migrate import migrate
 from db.settings import Settings
 from feed.background import Background
 from feed.stores import Stores
-from social.embedded import EngineMissing, StartupRefused
+from social.embedded import EngineMissing
 from social.embedded.lock import DataLock
 from social.embedded.objects import EmbeddedObjects
 from social.embedded.valkey import EmbeddedValkey
@@ -78,15 +78,12 @@ class Engines:
             self.valkey.stop()
 
     async def keep_valkey(self) -> None:
-        """Starts Valkey again when it dies, at the same address."""
+        """Starts Valkey again when it dies, at the same address; what it held is rebuilt, streams begin anew."""
         assert self.valkey is not None  # noqa: S101 - the caller asked
-        url = self.valkey.url
         while True:
             code = await self.valkey.died()
             log.error("valkey_died", code=code)
             self.valkey.start(self.directory)
-            if self.valkey.url != url:
-                raise StartupRefused("Valkey came back at another address. Choose a shorter data folder with --data.")
 
     def _start_valkey(self) -> str:
         self.valkey = EmbeddedValkey()

@@ -72,7 +72,7 @@ const english = {
 
   'composer.label': 'New post',
   'composer.text': 'Text of your post',
-  'composer.placeholder': 'What is happening, {name}?',
+  'composer.placeholder': 'What is happening?',
   'composer.submit': 'Post',
   'composer.keys': 'Ctrl+Enter sends it',
   'composer.left': '{n} left',

@@ -55,24 +55,27 @@ class EmbeddedValkey:
         self.binary: Path | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._socket: Path | None = None
+        self._directory: Path | None = None
         self._borrowed: Path | None = None  # a temporary folder of ours, removed at stop
         self._code: int | None = None
 
     def start(self, directory: Path) -> None:
         """Starts the server; its log is `directory`/valkey.log, its socket lies in `directory`/run or a temp folder.
 
+        After an unexpected death it may be called again, and `url` stays what it was: clients find it by themselves.
         Raises EngineMissing when no program is found, EngineFailed when it does not answer within READY_WITHIN.
         """
         if self.alive():
             raise RuntimeError("This Valkey runs already.")
-        self.stop()
-        self._code = None
+        self._collect()
         directory = directory.absolute()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.binary = find_binary()
         log = directory / "valkey.log"
         _trim(log)
-        self._socket = self._place(directory)
+        if self._socket is None or self._directory != directory:
+            self.stop()
+            self._socket, self._directory = self._place(directory), directory
         self._child = guard.spawn(_command(self.binary, self._socket, log), stderr=subprocess.DEVNULL)
         try:
             self._wait_until_ready(log)
@@ -106,15 +109,19 @@ class EmbeddedValkey:
 
     def stop(self) -> None:
         """SIGTERM, SIGKILL after guard.STOP_GRACE, and the socket is gone. Idempotent, from any thread."""
-        if self._child is not None:
-            self._code = guard.stop(self._child)
-            self._child = None
+        self._collect()
         if self._socket is not None:
             self._socket.unlink(missing_ok=True)
             self._socket = None
         if self._borrowed is not None:
             shutil.rmtree(self._borrowed, ignore_errors=True)
             self._borrowed = None
+
+    def _collect(self) -> None:
+        """Ends the child, if there is one, and keeps its place."""
+        if self._child is not None:
+            self._code = guard.stop(self._child)
+            self._child = None
 
     def _place(self, directory: Path) -> Path:
         """The socket's path, in a folder of mode 0700 and short enough for the kernel."""

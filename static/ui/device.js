@@ -10,7 +10,7 @@ const SYSTEMS = [[/Android/, 'Android'], [/iPhone|iPad/, 'iOS'], [/Windows/, 'Wi
 
 /** "Firefox on Linux", else the start of what the client called itself. */
 export function device(session) {
-  const agent = session.device || session.user_agent || session.name || '';
+  const agent = session.device ?? '';
   const browser = BROWSERS.find(([pattern]) => pattern.test(agent))?.[1];
   const system = SYSTEMS.find(([pattern]) => pattern.test(agent))?.[1];
   if (browser && system) return t('settings.deviceOn', { browser, system });

@@ -36,7 +36,8 @@ const STROKES = {
 };
 
 export function Icon({ name, filled = false }) {
-  return html`<svg class=${filled ? 'icon icon-filled' : 'icon'} viewBox="0 0 24 24" aria-hidden="true" focusable="false">
+  const look = filled ? ' icon-filled' : name === 'more' ? ' icon-dots' : '';
+  return html`<svg class=${`icon${look}`} viewBox="0 0 24 24" aria-hidden="true" focusable="false">
     ${STROKES[name].map((path) => html`<path d=${path} />`)}
   </svg>`;
 }

@@ -42,7 +42,7 @@ export function Composer() {
   return html`<form class="card composer" onSubmit=${submit} method="post" aria-label=${t('composer.label')} data-testid="composer">
     <div class="composer-row">
       <${Avatar} user=${me} />
-      <textarea ref=${box} id="composer-text" class="composer-text" rows=${rows(text)} dir="auto" placeholder=${t('composer.placeholder', { name: me.name })}
+      <textarea ref=${box} id="composer-text" class="composer-text" rows=${rows(text)} dir="auto" placeholder=${t('composer.placeholder')}
         aria-label=${t('composer.text')} aria-describedby="composer-count" value=${text}
         onInput=${(event) => setText(event.target.value)} onKeyDown=${onSubmitKeys(submit)}></textarea>
     </div>

@@ -36,7 +36,7 @@ export function FriendsPage() {
 function Requests({ title, list, testid }) {
   if (!list.length) return null;
   return html`<section aria-label=${title}>
-    <h2 class="section-title">${title} <span class="badge">${list.length}</span></h2>
+    <h2 class="section-title">${title} <span class=${testid === 'requests-in' ? 'badge' : 'badge badge-quiet'}>${list.length}</span></h2>
     <ul class="card rows person-list" data-testid=${testid}>
       ${list.map(({ id, at }) => html`<${PersonRow} key=${id} id=${id} note=${at && html`<${Time} iso=${at} />`} />`)}
     </ul>

@@ -24,6 +24,7 @@ export function HomePage() {
   return html`
     <h1 class="visually-hidden" tabindex="-1">${t('nav.home')}</h1>
     <${Composer} />
+    <div class="stream">
     <${Pill} waiting=${feed.pending.length} />
     ${feed.status === 'loading' && html`<${SkeletonPosts} />`}
     ${feed.status === 'failed' && html`<${ProblemNote} problem=${feed.problem} onRetry=${retry} />`}
@@ -33,7 +34,8 @@ export function HomePage() {
     <//>`}
     ${feed.ids.length > 0 && html`<${FeedList} label=${t('feed.label')} ids=${feed.ids} next=${feed.next} more=${feed.more}
       problem=${feed.problem} fresh=${feed.fresh} onMore=${actions.moreFeed} />`}
-    ${feed.status === 'ready' && feed.ids.length > 0 && feed.next === null && html`<p class="end-of-list">${t('feed.end')}</p>`}`;
+    ${feed.status === 'ready' && feed.ids.length > 0 && feed.next === null && html`<p class="end-of-list">${t('feed.end')}</p>`}
+    </div>`;
 }
 
 /** Tells the state whether new posts may walk in: only at the top, with nobody typing inside a post, if the reader likes it. */
@@ -75,7 +77,7 @@ function useFreshness(fresh) {
 function Pill({ waiting }) {
   const { store, clock } = useApp();
   const [back, setBack] = useState(null); // {id, top} of the article that was at the top of the screen
-  const tucked = useTucked();
+  const tucked = useTucked(waiting > 0);
   useEffect(() => {
     if (!back) return undefined;
     const timer = clock.setTimeout(() => setBack(null), BACK_MS);
@@ -108,10 +110,14 @@ function Pill({ waiting }) {
   return null;
 }
 
-function useTucked() {
+/** Away on the way down, back on the way up; the first arrival always shows itself once. */
+function useTucked(needed) {
   const [tucked, setTucked] = useState(false);
-  const last = useRef(window.scrollY);
+  const last = useRef(0);
   useEffect(() => {
+    if (!needed) return undefined;
+    setTucked(false);
+    last.current = window.scrollY;
     const onScroll = () => {
       const moved = window.scrollY - last.current;
       if (Math.abs(moved) < 24) return;
@@ -120,7 +126,7 @@ function useTucked() {
     };
     window.addEventListener('scroll', onScroll, { passive: true });
     return () => window.removeEventListener('scroll', onScroll);
-  }, []);
+  }, [needed]);
   return tucked;
 }
 

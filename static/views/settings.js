@@ -60,7 +60,7 @@ function Devices() {
 function Device({ session, onEnded }) {
   const { actions, toasts } = useApp();
   const name = device(session);
-  const seen = session.last_seen_at ?? session.seen_at ?? session.created_at;
+  const seen = session.used_at ?? session.created_at;
   const [end, busy] = useAction(async () => {
     await actions.endSession(session.id);
     toasts.say(t('settings.ended', { name }));
@@ -70,7 +70,7 @@ function Device({ session, onEnded }) {
     <span class="device-icon"><${Icon} name="device" /></span>
     <div class="person-text">
       <span class="person-name">${name}</span>
-      <span class="person-handle">${session.current ? t('settings.thisDevice') : seen && html`${t('settings.seen')} <${Time} iso=${seen} />`}</span>
+      <span class="person-handle">${session.current ? t('settings.thisDevice') : html`${t('settings.seen')} <${Time} iso=${seen} />`}${session.address && ` · ${session.address}`}</span>
     </div>
     ${!session.current && html`<${Button} kind="soft" busy=${busy} aria-label=${t('settings.endOf', { name })} onClick=${end}>${t('settings.end')}<//>`}
   </li>`;
@@ -118,10 +118,13 @@ function Blocked({ user }) {
 }
 
 function Leave() {
-  const { actions } = useApp();
+  const { actions, router } = useApp();
   const unsent = useStore((state) => state.outbox.length);
   const [asking, setAsking] = useState(false);
-  const [run, busy, problem] = useAction(actions.signOut);
+  const [run, busy, problem] = useAction(async () => {
+    await actions.signOut();
+    router.go('/'); // who leaves on purpose starts at the front door next time
+  });
   return html`<${Section} id="leave" title=${t('settings.leave')}>
     <${ProblemNote} problem=${problem} inline />
     <div><${Button} kind="danger-soft" icon="leave" busy=${busy} onClick=${() => (unsent ? setAsking(true) : run())}>${t('nav.signOut')}<//></div>

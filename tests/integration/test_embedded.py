@@ -217,6 +217,11 @@ def test_valkey_in_a_deep_folder_takes_a_short_socket_and_removes_it(engine: Emb
     path = Path(engine.url.removeprefix("unix://"))
     assert len(bytes(path)) < valkey.SOCKET_PATH_LIMIT
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGKILL)
+    eventually(lambda: not engine.alive(), "the engine survived SIGKILL")
+    engine.start(tmp_path / ("deep" * 30))  # as its owner does after a death: clients keep their address
+    assert engine.url == f"unix://{path}"
     engine.stop()
     assert not path.parent.exists()
 
@@ -234,7 +239,6 @@ def test_valkey_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = """
         import sys, time, pathlib
         from social.embedded.valkey import EmbeddedValkey
-from tests import engines
         engine = EmbeddedValkey()
         engine.start(pathlib.Path(sys.argv[1]))
         print(engine.pid, flush=True)
