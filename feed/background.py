@@ -29,11 +29,12 @@ class Background:
         """Runs `work` for ever; when it returns or raises, runs it again after a pause."""
         self._tasks[name] = asyncio.create_task(self._keep(name, work), name=name)
 
-    def spawn(self, name: str, work: Awaitable[None]) -> None:
-        """Runs `work` once; a failure is logged, never lost."""
+    def spawn(self, name: str, work: Awaitable[None]) -> asyncio.Task[None]:
+        """Runs `work` once; a failure is logged, never lost. The task may be cancelled."""
         task = asyncio.create_task(self._once(name, work), name=name)
         self._passing.add(task)
         task.add_done_callback(self._passing.discard)
+        return task
 
     @property
     def faults(self) -> dict[str, str]:

@@ -32,7 +32,8 @@ T = TypeVar("T")
 
 RECIPIENTS_PER_CALL = 200  # one Lua call of this size takes about 1.4 ms of the Redis core: others wait no longer
 RUN_ID = secrets.token_hex(20)  # stands in where the engine has none (fakeredis): its life is this process's life
-LISTEN_SHARE = 1 / 3  # of the resume window: how often nodes touch what they listen to
+LISTEN = 60.0  # seconds that a node's registration lasts without a touch: how long a dead node counts as listening
+LISTEN_MS = int(LISTEN * 1000)
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -148,7 +149,7 @@ class Streams:
             replies = await self._redis.run(
                 "touch",
                 [keys.meta_key(stream) for stream, _ in pairs],
-                [self._window_ms, self._window_ms, RUN_ID, *(field for _, field in pairs)],
+                [LISTEN_MS, self._window_ms, RUN_ID, *(field for _, field in pairs)],
             )
             for (stream, _), (epoch, top) in zip(pairs, replies, strict=True):
                 tops[stream] = Top(epoch.decode(), int(top)) if epoch else None
@@ -195,7 +196,7 @@ class Streams:
         reply = await self._redis.run(
             "join",
             [keys.meta_key(stream), keys.log_key(stream), keys.seen_key(stream)],
-            [field, self._window_ms, secrets.token_hex(4), self._window_ms, RUN_ID],
+            [field, LISTEN_MS, secrets.token_hex(4), self._window_ms, RUN_ID],
         )
         return reply[0], reply[1]
 

@@ -78,6 +78,9 @@ async def seal(request: web.Request, response: web.StreamResponse) -> None:
     """Before any response starts: security headers, the request id, no caching unless the handler decided."""
     response.headers.update(SECURITY_HEADERS)
     response.headers["X-Request-Id"] = request.get(REQUEST_ID, "")
-    response.headers.setdefault("Cache-Control", "private, no-store")
+    # Files are revalidated by their ETag; everything else is somebody's own.
+    response.headers.setdefault(
+        "Cache-Control", "no-cache" if isinstance(response, web.FileResponse) else "private, no-store"
+    )
     if request.app[EDGE].settings.secure:
         response.headers["Strict-Transport-Security"] = HSTS

@@ -210,6 +210,8 @@ class Gateway:
             sign_in = await self._accounts.authenticate(chosen) if chosen else None
         except StoreUnavailable:
             return await self._close(connection, Code(1011, "a store is unreachable"))
+        if connection.session.state == "closed":
+            return None
         if sign_in is None:
             return await self._end(connection, connection.session.refused())
         connection.user_id, connection.sign_in = sign_in.user_id, sign_in
@@ -225,6 +227,8 @@ class Gateway:
                 errors.append(_no_stream(label))
             except StoreUnavailable:
                 return await self._close(connection, Code(1011, "a store is unreachable"))
+        if connection.session.state == "closed":
+            return None  # signed out while it was joining
         connection.session.proved(sign_in.expires_at.timestamp(), time.monotonic())
         streams = {label: Joined(o.top.epoch, o.top.offset, o.recovered) for label, o in outcomes.items()}
         connection.say(

@@ -18,7 +18,7 @@ from db import redis as keys
 from db.errors import StoreUnavailable
 from db.redis import Redis
 from feed.background import Background
-from feed.streams import LISTEN_SHARE, Streams, Top, post
+from feed.streams import LISTEN, Streams, Top, post
 from realtime.live.hub import Hub, Live, LiveStream
 from realtime.live.protocol import PostCounts, TypingNow, encode, websocket_frame
 
@@ -39,7 +39,7 @@ class Inbox:
         self._streams = streams
         self._hub = hub
         self._background = background
-        self._check = min(check, streams.window * LISTEN_SHARE)
+        self._check = min(check, LISTEN / 3)
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._watching: set[str] = set()
         self.on_signed_out: Callable[[int, set[int]], None] = lambda _user, _sessions: None
@@ -61,9 +61,9 @@ class Inbox:
 
     async def watch(self, posts: set[int]) -> None:
         """Makes sure that counts of these posts come to this node. Raises StoreUnavailable."""
-        for name in {post(post_id) for post_id in posts} - self._watching:
-            await self._streams.want_counts(name, self.node)
-            self._watching.add(name)
+        new = {post(post_id) for post_id in posts} - self._watching
+        await asyncio.gather(*(self._streams.want_counts(name, self.node) for name in new))
+        self._watching |= new
 
     async def listen(self) -> None:
         """Reads the channels for ever; raises StoreUnavailable when the connection is lost (its owner restarts it)."""
@@ -150,8 +150,7 @@ class Inbox:
 
     def _leave_soon(self, name: str) -> None:
         if name not in self._leaving:
-            task = asyncio.create_task(self._leave(name))
-            self._leaving[name] = task
+            self._leaving[name] = self._background.spawn(f"leave {name}", self._leave(name))
 
     async def _leave(self, name: str) -> None:
         await asyncio.sleep(LEAVE_AFTER)
