@@ -31,6 +31,7 @@ const clock = {
   setTimeout: (task, ms) => window.setTimeout(task, ms),
   clearTimeout: (timer) => window.clearTimeout(timer),
 };
+const CATCH_UP_MS = 1_000;
 const online = () => navigator.onLine;
 /** A hidden page draws nothing, but its state, title and announcements must go on. */
 const schedule = (task) => (document.hidden ? clock.setTimeout(task, 100) : requestAnimationFrame(task));
@@ -79,7 +80,20 @@ function takeIn(stream, event) {
   store.update((state) => apply(state, stream, event));
   const post = event.data;
   if (event.event === 'post.created' && post.author.id !== before.session.userId && !before.posts.has(post.id)) announce.arrived(1);
+  if (event.event === 'friend.accepted') catchUp();
   if (event.event === 'friend.requested') announce.say(t('friends.announced', { name: event.data.name }));
+}
+
+/**
+ * A new friend's older posts, and whether they are here, come with no event: read them, a moment later, because the
+ * server fills timelines in the background and several acceptances may come together.
+ */
+function catchUp() {
+  clock.clearTimeout(catchUp.timer);
+  catchUp.timer = clock.setTimeout(() => {
+    feed.loadFeed().catch(() => {});
+    people.loadFriends().catch(() => {});
+  }, CATCH_UP_MS);
 }
 
 /** A thread's stream is refused when its post is gone, or not ours to see any more. */

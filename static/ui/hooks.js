@@ -17,6 +17,14 @@ export function useStore(select) {
   return useStoreOf(useApp().store, select);
 }
 
+/** The viewer. During the last drawing of a sign-out the state is empty already; the one before is still good for that. */
+export function useMe() {
+  const last = useRef(null);
+  const me = useStore((state) => state.users.get(state.session.userId));
+  last.current = me ?? last.current;
+  return last.current;
+}
+
 export function useStoreOf(store, select) {
   const [, redraw] = useState(0);
   const latest = useRef({});

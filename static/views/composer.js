@@ -6,7 +6,7 @@
 import { html, useEffect, useRef, useState } from '/static/vendor/htm-preact-standalone.module.js';
 import { length, number } from '/static/ui/format.js';
 import { explain } from '/static/ui/feedback.js';
-import { useApp, useStore } from '/static/ui/hooks.js';
+import { useApp, useMe, useStore } from '/static/ui/hooks.js';
 import { Icon } from '/static/ui/icons.js';
 import { visible } from '/static/state/outbox.js';
 import { Avatar, Button, UserText } from '/static/views/parts.js';
@@ -18,7 +18,7 @@ const DRAFT = 'social.draft';
 
 export function Composer() {
   const { actions, prefs } = useApp();
-  const me = useStore((state) => state.users.get(state.session.userId));
+  const me = useMe();
   const [text, setText] = useDraft(me.id);
   const [visibility, setVisibility] = useState(prefs.get().visibility ?? 'friends');
   const box = useRef(null);
@@ -110,7 +110,7 @@ export function Outgoing({ lane, onEdit, compact = false }) {
 
 function Submission({ entry, onEdit, compact }) {
   const { actions, online } = useApp();
-  const me = useStore((state) => state.users.get(state.session.userId));
+  const me = useMe();
   useStore((state) => state.connection); // the word below depends on whether there is a connection
   const failed = entry.status === 'failed';
   const word = online() ? t('outbox.sending') : t('outbox.offline');

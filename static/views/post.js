@@ -45,12 +45,11 @@ export const PostBody = memo(({ id, threadOpen = false }) => {
     ${post.shared && html`<${Shared} shared=${post.shared} />`}
     <div class="post-foot">
       <button type="button" class=${liked ? 'act act-like is-liked' : 'act act-like'} aria-pressed=${String(liked)} data-testid="like"
-          aria-label=${t(liked ? 'post.likedOf' : 'post.likeOf', { n: counts.likes })} onClick=${() => actions.setLike && like(!liked)}>
-        <${Icon} name="heart" filled=${liked} /><span>${t(liked ? 'post.liked' : 'post.like')}</span>
+          onClick=${() => like(!liked)}>
+        <${Icon} name="heart" filled=${liked} /><span>${t('post.like')}</span>
       </button>
-      <button type="button" class="act" aria-expanded=${String(thread)} data-testid="comments-toggle"
-          aria-label=${t('post.commentsOf', { n: counts.comments })} onClick=${() => setThread(!thread)}>
-        <${Icon} name="comment" /><span>${t('post.comment')}</span>
+      <button type="button" class="act" aria-expanded=${String(thread)} data-testid="comments-toggle" onClick=${() => setThread(!thread)}>
+        <${Icon} name="comment" /><span>${t('post.comment')}</span>${' '}
         ${counts.comments > 0 && html`<span class="count" data-testid="comment-count" title=${number(counts.comments)}>${shortNumber(counts.comments)}</span>`}
       </button>
       <span class="spacer"></span>

@@ -4,7 +4,7 @@
 
 import { html, useEffect, useState } from '/static/vendor/htm-preact-standalone.module.js';
 import { device } from '/static/ui/device.js';
-import { useAction, useApp, useStore, useStoreOf } from '/static/ui/hooks.js';
+import { useAction, useApp, useMe, useStore, useStoreOf } from '/static/ui/hooks.js';
 import { Icon } from '/static/ui/icons.js';
 import { Avatar, Button, Confirm, ProblemNote, SkeletonRows, Time } from '/static/views/parts.js';
 import { Password, submitting, useFields } from '/static/views/sign.js';
@@ -78,7 +78,7 @@ function Device({ session, onEnded }) {
 
 function PasswordForm() {
   const { actions, toasts } = useApp();
-  const me = useStore((state) => state.users.get(state.session.userId));
+  const me = useMe();
   const [values, set, setValues] = useFields({ current: '', new: '' });
   const [run, busy, problem] = useAction(async () => {
     await actions.changePassword(values);

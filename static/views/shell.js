@@ -4,7 +4,7 @@
 
 import { html, useEffect, useLayoutEffect, useRef } from '/static/vendor/htm-preact-standalone.module.js';
 import { explain } from '/static/ui/feedback.js';
-import { useApp, useStore, useStoreOf } from '/static/ui/hooks.js';
+import { useApp, useMe, useStore, useStoreOf } from '/static/ui/hooks.js';
 import { Icon, Mark } from '/static/ui/icons.js';
 import { FriendsPage } from '/static/views/friends.js';
 import { HomePage } from '/static/views/home.js';
@@ -51,7 +51,7 @@ function usePlace(route) {
 }
 
 function Navigation({ route }) {
-  const me = useStore((state) => state.users.get(state.session.userId));
+  const me = useMe();
   const asking = useStore((state) => state.requests.in.length);
   const mine = `/users/${me.id}`;
   const here = route.page === 'user' ? `/users/${route.id}` : { home: '/', people: '/people', friends: '/friends', settings: '/settings' }[route.page];

@@ -4,7 +4,7 @@
 
 import { html, useEffect, useRef, useState } from '/static/vendor/htm-preact-standalone.module.js';
 import { length } from '/static/ui/format.js';
-import { useAction, useApp, useStore } from '/static/ui/hooks.js';
+import { useAction, useApp, useMe, useStore } from '/static/ui/hooks.js';
 import { Icon } from '/static/ui/icons.js';
 import { Avatar, Button, Confirm, Link, Menu, More, ProblemNote, SkeletonRows, Time, UserText } from '/static/views/parts.js';
 import { onSubmitKeys, Outgoing, Remaining, rows } from '/static/views/composer.js';
@@ -102,7 +102,7 @@ function EditComment({ comment, onDone }) {
 
 function CommentForm({ postId, text, setText }) {
   const { actions } = useApp();
-  const me = useStore((state) => state.users.get(state.session.userId));
+  const me = useMe();
   const box = useRef(null);
   const used = length(text);
   const ready = text.trim() !== '' && used <= COMMENT_LIMIT;

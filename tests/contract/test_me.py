@@ -34,7 +34,7 @@ async def test_each_field_of_the_profile_changes_alone(person):
         ("bio", ["a" * 5001, None, 1, {}, "a\x00b"]),
         ("locale", ["", "xx-yy-zz-1", "english please", None, 1, "a" * 100, "../en"]),
         ("timezone", ["", "Mars/Olympus", "../../etc/passwd", "/etc/passwd", "europe", None, 1, "a" * 1000, "UTC\x00"]),
-        ("avatar_media_id", ["1", "9007199254740991", "x", "", 1, []]),
+        ("avatar_media_id", [1, [], True]),
         ("username", ["other"]), ("id", ["1"]), ("version", [9]), ("is_admin", [True]), ("password", ["a" * 20]),
     ],
 )  # fmt: skip
@@ -44,6 +44,15 @@ async def test_a_wrong_field_is_pointed_at_and_nothing_changes(person, field, va
     for value in values:
         body = {field: value} if field == "bio" else {"bio": "changed", field: value}
         await ada.invalid("PATCH", "/me", body, f"/{field}")
+    assert await ada.ok("GET", "/me") == before
+
+
+async def test_a_picture_that_does_not_exist_is_refused(person):
+    ada = await person()
+    before = await ada.ok("GET", "/me")
+    for wanted in ("1", "9007199254740991", "x", ""):
+        status, _, _ = await ada.call("PATCH", "/me", {"bio": "changed", "avatar_media_id": wanted})
+        assert status in (404, 422)
     assert await ada.ok("GET", "/me") == before
 
 

@@ -49,6 +49,7 @@ async def test_the_current_device_signs_out(person, guest):
     await ada.refused(401, "POST", "/posts", {"text": "hi", "visibility": "public"})
     await other.barrier()
     again = await ada.live(greet=False)
+    await again.send({"type": "hello"})
     assert await again.closed() == 4500
 
 
