@@ -155,6 +155,14 @@ async def blocked_by(connection: AsyncConnection, user_id: int, *, after: int, l
     return [row.blocked_id for row in await connection.execute(query.order_by(blocks.c.blocked_id).limit(limit))]
 
 
+async def separated_from(connection: AsyncConnection, user_id: int) -> set[int]:
+    """Everybody whom a block stands between, in either direction."""
+    query = select(blocks.c.blocker_id, blocks.c.blocked_id).where(
+        or_(blocks.c.blocker_id == user_id, blocks.c.blocked_id == user_id)
+    )
+    return {row.blocked_id if row.blocker_id == user_id else row.blocker_id for row in await connection.execute(query)}
+
+
 async def pairs_of(connection: AsyncConnection, user_id: int, *, limit: int) -> list[tuple[int, int]]:
     """Up to `limit` canonical pairs of a user, in whatever state: what an erasure has to take apart."""
     query = select(friendships.c.low_id, friendships.c.high_id).where(

@@ -243,11 +243,11 @@ class Accounts:
             row = await users.account(connection, user_id)
             if row is None:
                 raise NotFound("account")
-            account = {k: v for k, v in row._mapping.items() if k != "password_hash"}
+            account = _plain(row, but="password_hash")
             files = {
                 "account.json": account,
                 "sessions.json": [
-                    {k: v for k, v in r._mapping.items() if k != "token_hash"}
+                    _plain(r, but="token_hash")
                     for r in await users.sessions_of(connection, user_id, self._stores.clock())
                 ],
                 "friends.json": [str(i) for i in await relations.friends_of(connection, user_id)],
@@ -255,7 +255,7 @@ class Accounts:
                     str(i) for i in await relations.blocked_by(connection, user_id, after=0, limit=100_000)
                 ],
                 "posts.json": await _posts_of(connection, user_id),
-                "comments.json": [dict(r._mapping) for r in await posts.all_comments_by(connection, user_id)],
+                "comments.json": [_plain(r) for r in await posts.all_comments_by(connection, user_id)],
                 "likes.json": [str(i) for i in await posts.all_likes_by(connection, user_id)],
             }
         return await asyncio.to_thread(_zip, files)
@@ -289,18 +289,25 @@ class Accounts:
 
     async def _close_sockets(self, user_id: int, session_ids: list[int]) -> None:
         if session_ids:
-            await self._stores.tell_edges(
-                orjson.dumps({"v": 1, "signed_out": {"user": user_id, "sessions": session_ids}})
-            )
+            await self._stores.tell_edges(signed_out={"user": user_id, "sessions": session_ids})
 
 
 async def _posts_of(connection: AsyncConnection, user_id: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     before = NEWEST
     while rows := await posts.newest_of(connection, [user_id], before=before, limit=EXPORT_PAGE):
-        found.extend(dict(row._mapping) for row in rows)
+        found.extend(map(_plain, rows))
         before = rows[-1].id
     return found
+
+
+def _plain(row: Record, *, but: str = "") -> dict[str, Any]:
+    """A row as JSON can hold it, ids as strings like everywhere in the contract."""
+    return {
+        str(name): str(value) if name == "id" or name.endswith("_id") else value
+        for name, value in row._mapping.items()
+        if name != but
+    }
 
 
 def _zip(files: dict[str, Any]) -> bytes:

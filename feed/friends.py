@@ -77,6 +77,7 @@ async def remove(stores: Stores, user_id: int, other_id: int) -> None:
         await _separate(stores, connection, user_id, other_id)
 
     await _commit(stores, work)
+    await stores.tell_edges(parted=[user_id, other_id])
 
 
 async def block(stores: Stores, user_id: int, other_id: int) -> None:
@@ -96,6 +97,7 @@ async def block(stores: Stores, user_id: int, other_id: int) -> None:
         await _promise(stores, connection, user_id, other_id, _both("author.hidden", user_id, other_id))
 
     await _commit(stores, work)
+    await stores.tell_edges(parted=[user_id, other_id])
 
 
 async def unblock(stores: Stores, user_id: int, other_id: int) -> None:
@@ -109,6 +111,7 @@ async def unblock(stores: Stores, user_id: int, other_id: int) -> None:
         await relations.change_meta(connection, (user_id, other_id), friends=0)
 
     await _commit(stores, work)
+    await stores.tell_edges(parted=[user_id, other_id])
 
 
 async def friends(stores: Stores, user_id: int, *, cursor: str | None, limit: int) -> Page[User]:

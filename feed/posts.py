@@ -83,6 +83,8 @@ async def edit(
         await outbox.add(connection, aggregate(post_id), _jobs_of_edit(row, values), now)
 
     await stores.commit(work)
+    if visibility is not UNSET:
+        await stores.tell_edges(narrowed=post_id)
     return await read(stores, viewer_id, post_id)
 
 
@@ -97,6 +99,7 @@ async def delete(stores: Stores, viewer_id: int, post_id: int) -> None:
         await outbox.add(connection, aggregate(post_id), [job], now)
 
     await stores.commit(work)
+    await stores.tell_edges(narrowed=post_id)
 
 
 async def of_person(stores: Stores, viewer_id: int, user_id: int, *, cursor: str | None, limit: int) -> Page[Post]:
@@ -171,6 +174,7 @@ def _fan_out(row: Record, kind: str, **more: Any) -> tuple[str, dict[str, Any]]:
 
 def _words(words: str) -> str:
     try:
-        return text.clean(words, "/text", most=TEXT_LENGTH, lines=True)
+        words = text.clean(words, "/text", most=TEXT_LENGTH, lines=True)
     except Fault as fault:
         raise Invalid([fault]) from fault
+    return words if text.is_visible(words) else ""

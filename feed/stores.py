@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import orjson
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -75,9 +76,13 @@ class Stores:
         self.nudge()
         return result
 
-    async def tell_edges(self, order: bytes) -> None:
-        """Sends an order to every edge at once. Best effort: the caller's commit already decided."""
+    async def tell_edges(self, **order: Any) -> None:
+        """Sends an order to every edge at once. Best effort: the caller's commit already decided.
+
+        `signed_out={"user": id, "sessions": [id]}`, `parted=[user id, user id]` (a friendship ended, a block came or
+        went), `narrowed=post id` (fewer people may see it).
+        """
         try:
-            await self.redis.publish(keys.CONTROL, order)
+            await self.redis.publish(keys.CONTROL, orjson.dumps({"v": 1, **order}))
         except StoreUnavailable as error:
             log.warning("control_lost", cause=str(error))

@@ -14,6 +14,10 @@ EMAIL = re.compile(r"[^@\s<>,;\"]{1,64}@[^@\s<>,;\"]{1,189}")
 LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
 WORD = re.compile(r"\w+")
 TERM_LENGTH = 30  # code points of a search term that are kept
+# Embeddings, overrides and isolates: in a name they turn around what stands behind it.
+DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Letters by their category that show nothing (Hangul fillers, Braille blank).
+BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 SEARCH_WORDS = 4  # words of a query that are used; each costs one index range
 PASSWORD = (8, 256)
 
@@ -29,11 +33,20 @@ def clean(text: str, pointer: str, *, least: int = 0, most: int, lines: bool = F
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if any(unicodedata.category(c) in ("Cc", "Cs") and c not in allowed for c in text):
         raise Fault(pointer, "Control characters cannot be stored here; remove them.")
+    if not lines and any(c in DIRECTION for c in text):
+        raise Fault(pointer, "Characters that turn the writing direction cannot stand here; remove them.")
+    if least and not is_visible(text):
+        text = ""
     if len(text) < least:
         raise Fault(pointer, "This must not be empty." if least == 1 else f"At least {least} characters, please.")
     if len(text) > most:
         raise Fault(pointer, f"At most {most} characters; this has {len(text)}.")
     return text
+
+
+def is_visible(text: str) -> bool:
+    """True when at least one character leaves a mark."""
+    return any(c not in BLANK and unicodedata.category(c)[0] not in "CZ" for c in text)
 
 
 def username(text: str, pointer: str = "/username") -> str:

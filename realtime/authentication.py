@@ -10,6 +10,7 @@ from db.settings import Settings
 from realtime.problems import BadRequest, NotSameSite
 
 SAFE = {hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS}
+OUR_SITES = ("same-origin", "same-site")
 URL_TOKENS = {"token", "access_token", "session"}
 
 
@@ -28,16 +29,19 @@ def token_of(request: web.Request, settings: Settings) -> tuple[str | None, bool
     return request.cookies.get(cookie_name(settings)) or None, True
 
 
-def require_same_site(request: web.Request, settings: Settings) -> None:
-    """Raises NotSameSite unless `Sec-Fetch-Site` or `Origin` proves that our own page sent this."""
+def require_same_site(request: web.Request, settings: Settings, *, proof: bool = True) -> None:
+    """Raises NotSameSite unless `Sec-Fetch-Site` or `Origin` proves that our own page sent this.
+
+    Without `proof` it is enough that neither of them says the contrary: a sign-in carries no cookie yet, but a
+    foreign page must not sign a visitor in as somebody else.
+    """
     site = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None:
-        proved = _is_ours(origin, request, settings) and site in (None, "same-origin", "same-site")
-    else:
-        proved = site in ("same-origin", "same-site")
-    if not proved:
-        raise NotSameSite("This request came with a cookie but not from our own page. Send a bearer token instead.")
+    foreign = (origin is not None and not _is_ours(origin, request, settings)) or site not in (None, *OUR_SITES)
+    if foreign or (proof and origin is None and site is None):
+        raise NotSameSite(
+            "This request does not prove that it comes from our own page. Send a bearer token instead of the cookie."
+        )
 
 
 def _is_ours(origin: str, request: web.Request, settings: Settings) -> bool:

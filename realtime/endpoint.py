@@ -38,6 +38,7 @@ class Route:
     """One operation: what it takes, what it answers.
 
     `open_to_all` needs no sign-in. `creates` accepts an Idempotency-Key. `paged` takes `cursor` and `limit`.
+    `live` answers with the header Live-Position.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Route:
     open_to_all: bool = False
     creates: bool = False
     paged: bool = False
+    live: bool = False
     query: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
 
@@ -86,12 +88,12 @@ def _check_path(request: web.Request) -> None:
 async def _session(request: web.Request, route: Route) -> Session | None:
     edge = request.app[EDGE]
     token, by_cookie = token_of(request, edge.settings)
+    if by_cookie and request.method not in SAFE:
+        require_same_site(request, edge.settings, proof=token is not None)
     if token is None:
         if not route.open_to_all:
             raise Unauthenticated
         return None
-    if by_cookie and request.method not in SAFE:
-        require_same_site(request, edge.settings)
     session = await edge.accounts.authenticate(token)
     if session is None and not route.open_to_all:
         raise Unauthenticated("Your sign-in has ended. Sign in again.")

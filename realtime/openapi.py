@@ -102,6 +102,10 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 
 def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
     good: dict[str, Any] = {"description": HTTPStatus(route.status).phrase}
+    if route.live:
+        schema = {"type": "string", "examples": ["me=3f2a91c0:17"]}
+        described = "Where the stream `me` stood before this was read: resume from there."
+        good["headers"] = {"Live-Position": {"description": described, "schema": schema}}
     if route.reply is bytes:
         good["content"] = {"application/zip": {}}
     elif route.reply is not None:

@@ -90,7 +90,7 @@ def answer(error: SocialError, request_id: str) -> web.Response:
     elif status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_STORE)
     if status == HTTPStatus.UPGRADE_REQUIRED:
-        headers["Upgrade"] = "websocket"
+        headers |= {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return problem(status, error.code, error.detail, request_id, headers=headers, **extra)

@@ -40,7 +40,7 @@ ROUTES = (
     Route("DELETE", "/sessions/current", sessions.end_current, "Sign out", status=204),
     Route("DELETE", "/sessions/{id}", sessions.end, "Sign a device out", status=204, errors=(404,)),
     Route("GET", "/me", me.show, "The caller", reply=me.Me),
-    Route("PATCH", "/me", me.change, "Change one's profile", me.ChangeMe, me.Me),
+    Route("PATCH", "/me", me.change, "Change one's profile", me.ChangeMe, me.Me, errors=(404,)),
     Route("DELETE", "/me", me.erase, "End one's account and remove everything", me.Erase, status=204),
     Route(
         "POST",
@@ -51,7 +51,15 @@ ROUTES = (
         status=204,
     ),
     Route("GET", "/me/export", me.export, "All that the caller owns, as JSON in a ZIP", reply=bytes),
-    Route("GET", "/friends", friends.list_friends, "Friends, and who of them is online", reply=Page[User], paged=True),
+    Route(
+        "GET",
+        "/friends",
+        friends.list_friends,
+        "Friends, and who of them is online",
+        reply=Page[User],
+        paged=True,
+        live=True,
+    ),
     Route(
         "PUT",
         "/friends/{id}",
@@ -72,7 +80,7 @@ ROUTES = (
     Route("GET", "/blocks", friends.list_blocks, "Those whom the caller blocks", reply=Page[User], paged=True),
     Route("PUT", "/blocks/{id}", friends.block, "Block a person", status=204, errors=(404,)),
     Route("DELETE", "/blocks/{id}", friends.unblock, "Take a block back", status=204, errors=(404,)),
-    Route("POST", "/posts", posts.create, "Write a post", posts.NewPost, Post, 201, creates=True),
+    Route("POST", "/posts", posts.create, "Write a post", posts.NewPost, Post, 201, creates=True, errors=(404,)),
     Route("GET", "/posts/{id}", posts.show, "A post", reply=Post, errors=(404,)),
     Route("PATCH", "/posts/{id}", posts.change, "Edit one's own post", posts.ChangePost, Post, errors=(403, 404)),
     Route("DELETE", "/posts/{id}", posts.delete, "Delete one's own post", status=204, errors=(403, 404)),
@@ -111,7 +119,15 @@ ROUTES = (
     Route(
         "GET", "/posts/{id}/likes", posts.list_likes, "Who likes a post", reply=Page[User], paged=True, errors=(404,)
     ),
-    Route("GET", "/feed", posts.feed, "Posts of the viewer and friends, newest first", reply=FeedPage, paged=True),
+    Route(
+        "GET",
+        "/feed",
+        posts.feed,
+        "Posts of the viewer and friends, newest first",
+        reply=FeedPage,
+        paged=True,
+        live=True,
+    ),
 )
 
 
@@ -133,7 +149,8 @@ def mount(app: web.Application) -> None:
 
 async def live(request: web.Request) -> web.StreamResponse:
     """The websocket."""
-    if request.headers.get("Upgrade", "").casefold() != "websocket":
+    asked = request.headers.get("Upgrade", ""), request.headers.get("Sec-WebSocket-Version", "")
+    if (asked[0].casefold(), asked[1]) != ("websocket", "13"):
         raise NoUpgrade("This path speaks the websocket protocol; ask for an upgrade.")
     return await request.app[EDGE].gateway.handle(request)
 

@@ -79,7 +79,7 @@ export class LiveClient {
 
   /** The posts on screen; sent once they have stood still for a moment. */
   watch(posts) {
-    this.watching = posts.slice(0, WATCH_LIMIT);
+    this.watching = posts.slice(0, WATCH_LIMIT).sort();
     this.arm('watch', WATCH_DEBOUNCE_MS, () => this.sendWatch());
   }
 
@@ -184,6 +184,7 @@ export class LiveClient {
     this.arm('steady', STEADY_MS, () => { this.attempt = 0; });
     this.on.user(typeof message.user === 'object' ? message.user?.id : message.user);
     this.tell('live');
+    this.watched = '';
     this.book.welcomed(message.streams ?? {});
     this.sendWatch();
   }
@@ -193,7 +194,9 @@ export class LiveClient {
   }
 
   sendWatch() {
-    if (this.state !== 'live') return;
+    const wanted = this.watching.join();
+    if (this.state !== 'live' || wanted === this.watched) return;
+    this.watched = wanted;
     this.send({ type: 'watch', id: this.book.nextId(), posts: this.watching });
   }
 

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from aiohttp import WSMsgType, web
 
-from db import posts
+from db import posts, relations
 from db.errors import SocialError, StoreUnavailable
 from feed import views
 from feed.accounts import Accounts
@@ -67,6 +67,7 @@ class Connection:
         self.subscriptions: dict[str, Subscription] = {}
         self.watched: set[int] = set()
         self.dirty: set[int] = set()
+        self.denied: set[int] = set()
         self.closing: asyncio.Task[None] | None = None
         self.websocket = websocket
 
@@ -99,6 +100,8 @@ class Gateway:
         self.hub = Hub()
         self.inbox = Inbox(stores.redis, stores.streams, self.hub, background, check=ping_seconds / 2)
         self.inbox.on_signed_out = self._signed_out
+        self.inbox.on_parted = self._parted
+        self.inbox.on_narrowed = self._narrowed
         self.ping_seconds = ping_seconds
         self._joiner = Joiner(stores, self.hub, self.inbox)
         self._stores = stores
@@ -218,6 +221,10 @@ class Gateway:
         if len(self.hub.by_user.get(sign_in.user_id, ())) >= self._max_per_user:
             return await self._close(connection, protocol.TOO_MANY_CONNECTIONS)
         self.hub.connect(connection)
+        try:
+            await self._separate(connection)
+        except StoreUnavailable:
+            return await self._close(connection, Code(1011, "a store is unreachable"))
         outcomes: dict[str, Outcome] = {}
         errors: list[ErrorFrame] = []
         for label in ["me", *(label for label in resume if label != "me")]:
@@ -371,6 +378,45 @@ class Gateway:
         connection.subscriptions.clear()
         self.hub.disconnect(connection)
 
+    def _parted(self, user_ids: set[int]) -> None:
+        """A friendship ended or a block came or went: what these people follow is asked for again."""
+        for user_id in user_ids:
+            self._recheck_soon([c for c in self.hub.by_user.get(user_id, ()) if isinstance(c, Connection)])
+
+    def _narrowed(self, post_id: int) -> None:
+        """A post is for fewer people: whoever follows or watches it is asked for again."""
+        stream = self.hub.streams.get(post_stream(post_id))
+        receivers = set(self.hub.watchers.get(post_id, ()))
+        receivers |= {s.receiver for s in stream.subscriptions} if stream is not None else set()
+        self._recheck_soon([c for c in receivers if isinstance(c, Connection)])
+
+    def _recheck_soon(self, connections: list[Connection]) -> None:
+        if connections:
+            self._background.spawn("recheck", self._recheck(connections))
+
+    async def _recheck(self, connections: list[Connection]) -> None:
+        """Takes from each connection what its user may not see any more."""
+        for connection in connections:
+            followed = {int(label[5:]): label for label in connection.subscriptions if label.startswith("post:")}
+            await self._separate(connection)
+            async with self._stores.sql.read() as sql:
+                rows = await posts.by_ids(sql, followed.keys() | connection.watched)
+                seen = {row.id for row in await views.seen_posts(sql, connection.user_id, rows.values())}
+            for post_id in followed.keys() - seen:
+                subscription = connection.subscriptions.pop(followed[post_id], None)
+                if subscription is not None:
+                    self.hub.unsubscribe(subscription)
+                    connection.say(_no_stream(followed[post_id]))
+            kept = connection.watched & seen
+            self.hub.watch(connection, kept, connection.watched)
+            connection.watched = kept
+            connection.dirty &= kept
+
+    async def _separate(self, connection: Connection) -> None:
+        """Loads the people of whom this connection must hear nothing."""
+        async with self._stores.sql.read() as sql:
+            self.hub.deny(connection, await relations.separated_from(sql, connection.user_id))
+
     def _signed_out(self, user_id: int, session_ids: set[int]) -> None:
         for receiver in list(self.hub.by_user.get(user_id, ())):
             if isinstance(receiver, Connection) and receiver.sign_in and receiver.sign_in.id in session_ids:
@@ -399,7 +445,7 @@ class Gateway:
         counts = {str(post_id): known[post_id] for post_id in connection.dirty if post_id in known}
         connection.dirty.clear()
         if counts:
-            connection.say(protocol.Counts(counts))
+            connection.say(protocol.LatestCounts(counts))
 
 
 def _no_stream(label: str, request_id: str | int | None = None) -> ErrorFrame:

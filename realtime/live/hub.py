@@ -13,29 +13,31 @@ A `Subscription` is one socket's view: closed until its join is complete, then t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Protocol
 
 import msgspec
 
 from feed.streams import Top
-from realtime.live.protocol import PostCounts, Resync, encode, event_frame, websocket_frame
+from realtime.live.protocol import PostCounts, Resync, Skip, encode, event_frame, websocket_frame
 
 HELD_LIMIT = 1024  # items held by one stream or subscription; more is a resync, not memory
 
 
 class Live(msgspec.Struct, frozen=True):
-    """An item as it came from the store: where it stands, and its body."""
+    """An item as it came from the store: where it stands, its body, and whose act it is (0 = everybody may hear)."""
 
     epoch: str
     offset: int
     body: bytes
+    actor: int = 0
 
 
 class Receiver(Protocol):
     """What the hub needs of a connection."""
 
     user_id: int
+    denied: set[int]
 
     def send(self, frame: bytes) -> None:
         """Queues a websocket frame."""
@@ -90,6 +92,7 @@ class LiveStream:
     """This node's view of one stream."""
 
     __slots__ = (
+        "_denied",
         "_held",
         "_wants_repair",
         "epoch",
@@ -101,7 +104,14 @@ class LiveStream:
         "top_known",
     )
 
-    def __init__(self, name: str, label: str, wants_repair: Callable[[LiveStream], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        label: str,
+        wants_repair: Callable[[LiveStream], None],
+        denied: Mapping[int, Set[Receiver]] | None = None,
+    ) -> None:
+        self._denied = denied or {}
         self.name = name
         self.label = label
         self.subscriptions: set[Subscription] = set()
@@ -165,11 +175,13 @@ class LiveStream:
                 self._hold(held[offset])
 
     def _deliver(self, item: Live) -> None:
-        """Encodes once, hands the same bytes to everyone."""
+        """Encodes once, hands the same bytes to everyone; who must not hear of the actor gets a skip instead."""
         self.offset = item.offset
         frame = websocket_frame(event_frame(self.label, item.offset, item.body))
+        denied = self._denied.get(item.actor, ())
+        skip = websocket_frame(encode(Skip(self.label, item.offset, item.offset))) if denied else b""
         for subscription in list(self.subscriptions):
-            subscription.offer(item.epoch, item.offset, frame)
+            subscription.offer(item.epoch, item.offset, skip if subscription.receiver in denied else frame)
 
 
 class Hub:
@@ -181,6 +193,7 @@ class Hub:
         self.counts: dict[int, PostCounts] = {}
         self.receivers: set[Receiver] = set()
         self.by_user: dict[int, set[Receiver]] = {}
+        self.denied: dict[int, set[Receiver]] = {}  # actor -> connections of those whom a block separates
         # Set by the owner before the first connection.
         self.wants_repair: Callable[[LiveStream], None] = lambda _stream: None
         self.wants_leave: Callable[[str], None] = lambda _stream: None
@@ -190,8 +203,21 @@ class Hub:
         self.receivers.add(receiver)
         self.by_user.setdefault(receiver.user_id, set()).add(receiver)
 
+    def deny(self, receiver: Receiver, actors: set[int]) -> None:
+        """Replaces the people of whom a connection must hear nothing."""
+        for actor in receiver.denied - actors:
+            receivers = self.denied.get(actor)
+            if receivers is not None:
+                receivers.discard(receiver)
+                if not receivers:
+                    del self.denied[actor]
+        for actor in actors:
+            self.denied.setdefault(actor, set()).add(receiver)
+        receiver.denied = actors
+
     def disconnect(self, receiver: Receiver) -> None:
         """A connection has gone."""
+        self.deny(receiver, set())
         self.receivers.discard(receiver)
         mine = self.by_user.get(receiver.user_id)
         if mine is not None:
@@ -203,7 +229,7 @@ class Hub:
         """A closed subscription: it holds what comes until its join is complete."""
         stream = self.streams.get(name)
         if stream is None:
-            stream = self.streams[name] = LiveStream(name, label, lambda s: self.wants_repair(s))
+            stream = self.streams[name] = LiveStream(name, label, lambda s: self.wants_repair(s), self.denied)
         subscription = Subscription(receiver, stream, label)
         stream.subscriptions.add(subscription)
         return subscription
@@ -250,5 +276,6 @@ class Hub:
         if stream is None:
             return
         for subscription in stream.subscriptions:
-            if subscription.opened and subscription.receiver.user_id != user_id:
-                subscription.receiver.send(frame)
+            receiver = subscription.receiver
+            if subscription.opened and receiver.user_id != user_id and user_id not in receiver.denied:
+                receiver.send(frame)

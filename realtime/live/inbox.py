@@ -18,6 +18,7 @@ from db import redis as keys
 from db.errors import StoreUnavailable
 from db.redis import Redis
 from feed.background import Background
+from feed.events import TO_FORGET
 from feed.streams import LISTEN, Streams, Top, post
 from realtime.live.hub import Hub, Live, LiveStream
 from realtime.live.protocol import PostCounts, TypingNow, encode, websocket_frame
@@ -43,6 +44,8 @@ class Inbox:
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._watching: set[str] = set()
         self.on_signed_out: Callable[[int, set[int]], None] = lambda _user, _sessions: None
+        self.on_parted: Callable[[set[int]], None] = lambda _users: None
+        self.on_narrowed: Callable[[int], None] = lambda _post: None
         hub.wants_repair = self._repair_soon
         hub.wants_leave = self._leave_soon
 
@@ -105,9 +108,11 @@ class Inbox:
         kind, _, rest = data.partition(b"\n")
         if kind == b"item":
             head, _, body = rest.partition(b"\n\n")
-            for line in head.split(b"\n")[2:]:
-                name, epoch, offset = line.decode().split(" ")
-                self._hub.receive(name, Live(epoch, int(offset), body))
+            _, reference, *lines = head.decode().split("\n")
+            actor = _audible_actor(reference)
+            for line in lines:
+                name, epoch, offset = line.split(" ")
+                self._hub.receive(name, Live(epoch, int(offset), body, actor))
         elif kind == b"counts":
             for post_id, counts in msgspec.json.decode(rest, type=dict[str, PostCounts]).items():
                 self._hub.set_counts(int(post_id), counts)
@@ -116,9 +121,13 @@ class Inbox:
             self._hub.type(post(int(post_id)), int(user_id), websocket_frame(encode(TypingNow(post_id, user_id))))
 
     def _control(self, data: bytes) -> None:
-        order = orjson.loads(data).get("signed_out")
-        if order is not None:  # others are of a newer release
-            self.on_signed_out(order["user"], set(order["sessions"]))
+        order = orjson.loads(data)  # one of another kind is of a newer release
+        if "signed_out" in order:
+            self.on_signed_out(order["signed_out"]["user"], set(order["signed_out"]["sessions"]))
+        if "parted" in order:
+            self.on_parted(set(order["parted"]))
+        if "narrowed" in order:
+            self.on_narrowed(order["narrowed"])
 
     def _repair_soon(self, stream: LiveStream) -> None:
         self._background.spawn(f"repair {stream.name}", self._repair(stream))
@@ -142,7 +151,7 @@ class Inbox:
                 stream.restart(reading.top or await self._streams.join(stream.name, self.node))
             else:
                 stream.fill(
-                    Live(stream.epoch, item.offset, body)
+                    Live(stream.epoch, item.offset, body, 0 if item.kind in TO_FORGET else item.actor)
                     for item, body in zip(reading.items, bodies, strict=True)
                     if body is not None
                 )
@@ -161,3 +170,9 @@ class Inbox:
                 log.debug("leave_lost", cause=str(error))  # the registration expires by itself
         if self._leaving.get(name) is asyncio.current_task():
             del self._leaving[name]
+
+
+def _audible_actor(reference: str) -> int:
+    """Whose act an item is; 0 for one that everybody must hear, because it only tells what to forget."""
+    kind, actor, _, _ = reference.split(" ")
+    return 0 if kind in TO_FORGET else int(actor)

@@ -15,6 +15,7 @@ import msgspec
 from db import posts
 from feed.audience import Audience
 from feed.errors import NotFound
+from feed.events import TO_FORGET
 from feed.posts import visible
 from feed.stores import Stores
 from feed.streams import Item, Top, me
@@ -24,8 +25,6 @@ from realtime.live.inbox import Inbox
 from realtime.live.protocol import At, Skip, encode, event_frame, websocket_frame
 
 POST_LABEL = re.compile(r"post:([1-9][0-9]{0,15})")
-# Kinds that carry nothing but an id to forget: they pass whoever the viewer has become.
-ALWAYS = {"post.deleted", "post.hidden", "author.hidden", "friend.removed", "comment.deleted"}
 POSTS = {"post.created", "post.edited"}
 
 
@@ -104,7 +103,7 @@ class Joiner:
             audience = await Audience.load(connection, viewer_id, people)
         allowed = set()
         for item in items:
-            if item.kind in ALWAYS:
+            if item.kind in TO_FORGET:
                 visible_now = True
             elif item.kind in POSTS:
                 visible_now = item.object in rows and audience.sees_post(rows[item.object])

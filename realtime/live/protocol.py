@@ -158,7 +158,7 @@ class PostCounts(msgspec.Struct, frozen=True):
     shares: int
 
 
-class Counts(msgspec.Struct, frozen=True, tag="counts"):
+class LatestCounts(msgspec.Struct, frozen=True, tag="counts"):
     """Latest values of watched posts."""
 
     posts: dict[str, PostCounts]
@@ -203,7 +203,17 @@ class Bye(msgspec.Struct, frozen=True, tag="bye"):
 
 
 ServerMessage = (
-    Welcome | Subscribed | Unsubscribed | EventFrame | Skip | Counts | TypingNow | Ping | Resync | ErrorFrame | Bye
+    Welcome
+    | Subscribed
+    | Unsubscribed
+    | EventFrame
+    | Skip
+    | LatestCounts
+    | TypingNow
+    | Ping
+    | Resync
+    | ErrorFrame
+    | Bye
 )
 
 

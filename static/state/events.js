@@ -16,9 +16,9 @@ export function apply(state, stream, event) {
 
 const RULES = new Map([
   ['post.created', (state, post) => adopt(postArrived(state, post, Boolean(awaited(state, post))), post)],
-  ['post.edited', (state, post) => (state.posts.has(post.id) ? mergePosts(state, [post]) : state)],
+  ['post.edited', edited],
   ['post.deleted', (state, { id }) => postRemoved(state, id)],
-  ['post.hidden', (state, { id }) => postRemoved(state, id)],
+  ['post.hidden', hidden],
   ['author.hidden', (state, { user_id: id }) => forgetUser(commenterRemoved(authorRemoved(state, id, true), id), id)],
   ['comment.created', (state, comment) => adopt(commentArrived(state, comment), comment)],
   ['comment.edited', (state, comment) => commentEdited(state, comment)],
@@ -27,3 +27,17 @@ const RULES = new Map([
   ['friend.accepted', (state, user, event) => relate(state, user.id, 'friends', event.at, user)],
   ['friend.removed', (state, user) => authorRemoved(relate(state, user.id, 'none', '', user), user.id, false)],
 ]);
+
+/**
+ * On `me` an edit is also the word that the viewer may see the post: one that was narrowed from public to friends is
+ * hidden on `post:{id}` for everybody and edited on `me` for those who keep it. The feed takes it back in at its place.
+ */
+function edited(state, post, event, stream) {
+  if (state.posts.has(post.id)) return mergePosts(state, [post]);
+  return stream === 'me' && state.feed.status === 'ready' ? postArrived(state, post) : state;
+}
+
+/** Nobody's own post is hidden from them, whatever the stream that all its readers share says. */
+function hidden(state, { id }) {
+  return state.posts.get(id)?.author.id === state.session.userId ? state : postRemoved(state, id);
+}

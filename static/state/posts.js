@@ -103,7 +103,8 @@ function inFeed(state, id, own) {
   const order = newestFirst(posts);
   const last = feed.ids.at(-1);
   if (last && feed.next !== null && order(last, id) < 0) return state; // further down than we have read: paging brings it
-  if (feed.held && !own) return setFeed(state, { pending: [id, ...feed.pending].sort(order) });
+  const above = !feed.ids.length || order(id, feed.ids[0]) < 0;
+  if (feed.held && above && !own) return setFeed(state, { pending: [id, ...feed.pending].sort(order) });
   const pending = minus(feed.pending, new Set([id]));
   return setFeed(state, { ids: [id, ...feed.ids].sort(order), pending, fresh: new Set([...feed.fresh, id]) });
 }

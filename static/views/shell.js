@@ -22,7 +22,9 @@ export function Shell() {
   const { router } = useApp();
   const route = useStoreOf(router, (value) => value);
   const Page = PAGES[route.page];
+  const signedIn = useStore((state) => state.session.status === 'in');
   usePlace(route);
+  if (!signedIn) return null; // signing out may change the address a moment before the root changes the page
   return html`<div class="shell">
     <a class="skip" href="#main">${t('nav.skip')}</a>
     <${Navigation} route=${route} />

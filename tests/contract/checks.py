@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import re
 from typing import Any
@@ -24,6 +25,9 @@ FIELDS = {  # the members that the contract promises
     "comment": {"id", "version", "post_id", "author", "text", "created_at", "edited_at"},
 }  # fmt: skip
 FRAMES = ("Welcome", "Subscribed", "Unsubscribed", "EventFrame", "Skip", "Ping", "Resync", "ErrorFrame", "Bye")
+
+
+OPENED: list[aiohttp.ClientWebSocketResponse] = []  # closed by the fixtures when a test is over
 
 
 class Documents:
@@ -113,6 +117,18 @@ class CheckedLive(people.Live):
         await self.send(message)
         return await self.until(**wanted)
 
+    async def closed(self, wait: float = people.PATIENCE) -> int | None:
+        """Waits for the end and returns the code of the close frame; the client's own view may be 1006."""
+        async with asyncio.timeout(wait):
+            while True:
+                message = await self.socket.receive()
+                if message.type == aiohttp.WSMsgType.TEXT:
+                    self.frames.append(orjson.loads(message.data))
+                elif message.type == aiohttp.WSMsgType.CLOSE:
+                    return int(message.data)
+                elif message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.ERROR):
+                    return self.socket.close_code
+
     async def barrier(self) -> None:
         """Returns once the server has handled all that was sent before; shows that the socket is open."""
         mark = f"barrier-{len(self.frames)}"
@@ -171,12 +187,22 @@ class Checked(people.Person):
 
     async def live(self, resume: dict[str, Any] | None = None, *, greet: bool = True, **options: Any) -> CheckedLive:
         socket = await self.http.ws_connect(f"{self.api}/live", headers=self.headers, **options)
+        OPENED.append(socket)
         live = CheckedLive(socket)
         live.documents = self.documents
         if greet:
             await live.send({"type": "hello", **({"resume": resume} if resume else {})})
             await live.until(type="welcome")
         return live
+
+    async def settled(self, post: str, **counts: int) -> None:
+        """Waits until the counts of a post say so; they may lag behind the acts."""
+        for _ in range(120):
+            told = (await self.ok("GET", f"/posts/{post}"))["counts"]
+            if counts.items() <= told.items():
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError((told, counts))
 
     async def again(self, **headers: str) -> Checked:
         """The same person on another device."""

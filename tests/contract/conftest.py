@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -10,10 +11,19 @@ import pytest
 import pytest_asyncio
 
 from tests import people
-from tests.contract.checks import Checked, Documents, Guest, documents_of, person_of
+from tests.contract.checks import OPENED, Checked, Documents, Guest, documents_of, person_of
 from tests.sites import Site
 
 _documents: dict[str, Documents] = {}
+_somebody: dict[str, Checked] = {}
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def no_connection_is_left(http: aiohttp.ClientSession) -> AsyncIterator[None]:
+    """A test that fails must not spoil the next one with its open sockets."""
+    yield
+    while OPENED:
+        await OPENED.pop().close()
 
 
 @pytest_asyncio.fixture
@@ -33,6 +43,15 @@ def person(site: Site, http: aiohttp.ClientSession, documents: Documents) -> Cal
     return make
 
 
+@pytest_asyncio.fixture
+async def somebody(site: Site, http: aiohttp.ClientSession, documents: Documents) -> Checked:
+    """The same person for all tests that only ask and change nothing; a new one costs a password hash."""
+    if site.url not in _somebody:
+        _somebody[site.url] = await newcomer(http, site, documents, "Somebody")
+    known = _somebody[site.url]
+    return person_of(http, site.api, documents, {"user": known.user, "token": known.token}, known.password)
+
+
 @pytest.fixture
 def guest(site: Site, http: aiohttp.ClientSession, documents: Documents) -> Guest:
     """A client that is not signed in."""
@@ -44,7 +63,11 @@ def own_site(start_site: Callable[..., Site], http: aiohttp.ClientSession) -> Ca
     """A site of the test's own: (guest, person) = await own_site(SOCIAL_X="y")."""
 
     async def make(**environment: str) -> tuple[Guest, Callable[..., Awaitable[Checked]]]:
-        running = start_site("--no-demo", **environment)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        running = start_site("--no-demo", port=port, **environment)
+        running.url = f"http://127.0.0.1:{port}"  # it may call itself by another name
         described = await documents_of(http, running.url)
 
         async def make_person(name: str = "Somebody") -> Checked:
@@ -55,10 +78,9 @@ def own_site(start_site: Callable[..., Site], http: aiohttp.ClientSession) -> Ca
     return make
 
 
-async def newcomer(
-    http: aiohttp.ClientSession, site: Site, documents: Documents, name: str, password: str = "correct horse battery"
-) -> Checked:
+async def newcomer(http: aiohttp.ClientSession, site: Site, documents: Documents, name: str) -> Checked:
     """Signs somebody up."""
+    password = "correct horse battery"
     body = {"username": people.fresh(), "password": password, "name": name}
     signed_in = await Guest(http, site.api, documents).ok("POST", "/users", body)
     return person_of(http, site.api, documents, signed_in, password)

@@ -41,26 +41,28 @@ GOOD = b'{"text":"a","visibility":"public"}'
     "raw",
     [
         b"", b"{", b"not json", b'{"text":', GOOD[:-1], GOOD[:-1] + b",}", b"\xff\xfe", GOOD.replace(b"a", b"\xff", 1),
-        GOOD.replace(b'"', b"'"), GOOD.replace(b'"a"', b"NaN"), GOOD * 2, GOOD + b"x", GOOD.replace(b'"a"', b"\"\x00\""),
+        GOOD.replace(b'"', b"'"), GOOD.replace(b'"a"', b"NaN"), GOOD * 2, GOOD + b"x", GOOD.replace(b'"a"',
+        b"\"\x00\""),
     ],
     ids=["empty", "brace", "words", "cut", "open", "comma", "utf16", "bytes", "quotes", "nan", "two", "tail", "nul"],
 )  # fmt: skip
-async def test_malformed_json_is_400(person, raw):
-    ada = await person()
-    await ada.refused(400, "POST", "/posts", data=raw, headers=JSON)
+async def test_malformed_json_is_400(somebody, raw):
+    await somebody.refused(400, "POST", "/posts", data=raw, headers=JSON)
 
 
-async def test_deep_nesting_is_refused(person):
-    ada = await person()
-    for raw in (b"[" * 100_000, b'{"a":' * 20_000 + b"1" + b"}" * 20_000, b'{"text":' + b"[" * 9000 + b"]" * 9000 + b"}"):
-        status, _, _ = await ada.call("POST", "/posts", data=raw, headers=JSON)
+async def test_deep_nesting_is_refused(somebody):
+    for raw in (
+        b"[" * 100_000,
+        b'{"a":' * 20_000 + b"1" + b"}" * 20_000,
+        b'{"text":' + b"[" * 9000 + b"]" * 9000 + b"}",
+    ):
+        status, _, _ = await somebody.call("POST", "/posts", data=raw, headers=JSON)
         assert status in (400, 422)
 
 
 @pytest.mark.parametrize("raw", [b"[]", b"null", b"1", b'"text"', b"true", b'[{"text":"a"}]'])
-async def test_json_that_is_no_object_is_refused(person, raw):
-    ada = await person()
-    status, _, _ = await ada.call("POST", "/posts", data=raw, headers=JSON)
+async def test_json_that_is_no_object_is_refused(somebody, raw):
+    status, _, _ = await somebody.call("POST", "/posts", data=raw, headers=JSON)
     assert status in (400, 422)
 
 
@@ -80,7 +82,9 @@ async def test_another_content_type_is_415(person, kind):
 async def test_the_charset_of_json_may_be_utf_8_and_no_other(person):
     ada = await person()
     raw = orjson.dumps({"text": "hi", "visibility": "public"})
-    status, _, _ = await ada.call("POST", "/posts", data=raw, headers={"Content-Type": "application/json;charset=UTF-8"})
+    status, _, _ = await ada.call(
+        "POST", "/posts", data=raw, headers={"Content-Type": "application/json;charset=UTF-8"}
+    )
     assert status == 201
     for charset in ("utf-7", "utf-16", "nonsense"):
         text = {"Content-Type": f"application/json; charset={charset}"}
@@ -100,16 +104,14 @@ async def test_a_body_of_two_mebibytes_is_413(person, guest):
     await guest.refused(413, "POST", "/sessions", data=io.BytesIO(raw), headers=JSON)
 
 
-async def test_a_compressed_bomb_is_not_read(person):
-    ada = await person()
+async def test_a_compressed_bomb_is_not_read(somebody):
     bomb = zlib.compress(b" " * 50_000_000)
-    status, _, _ = await ada.call("POST", "/posts", data=bomb, headers={**JSON, "Content-Encoding": "deflate"})
+    status, _, _ = await somebody.call("POST", "/posts", data=bomb, headers={**JSON, "Content-Encoding": "deflate"})
     assert status in (400, 413, 415)
 
 
-async def test_request_ids_differ_and_errors_name_theirs(person):
-    ada = await person()
-    answers = await asyncio.gather(*(ada.call("GET", path) for path in ("/me", "/me", "/feed", "/posts/9", "/x")))
+async def test_request_ids_differ_and_errors_name_theirs(somebody):
+    answers = await asyncio.gather(*(somebody.call("GET", path) for path in ("/me", "/me", "/feed", "/posts/9", "/x")))
     assert len({headers["X-Request-Id"] for _, _, headers in answers}) == 5
     assert answers[3][1]["instance"] == answers[3][2]["X-Request-Id"]
 
@@ -149,10 +151,9 @@ async def test_every_list_has_the_same_bounds(person, path):
 @pytest.mark.parametrize(
     "wanted", ["0", "-1", "a", "1e3", "9007199254740992", "99999999999999999999999", "1.0", "%00", "..", "01", "%20 1"]
 )
-async def test_an_odd_id_is_something_that_does_not_exist(person, wanted):
-    ada = await person()
+async def test_an_odd_id_is_something_that_does_not_exist(somebody, wanted):
     for method, path in (("GET", "/posts/{}"), ("GET", "/users/{}"), ("PUT", "/posts/{}/like"), ("PUT", "/friends/{}")):
-        status, body, _ = await ada.call(method, path.format(wanted))
+        status, body, _ = await somebody.call(method, path.format(wanted))
         assert status == 404, (method, path, wanted, status, body)
 
 

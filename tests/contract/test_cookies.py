@@ -54,7 +54,9 @@ async def test_the_sites_own_pages_may_use_the_cookie(site, person, guest):
 
 async def test_a_token_in_the_header_needs_no_origin_and_beats_the_cookie(person):
     ada, eve = await person(), await person()
-    made = await ada.ok("POST", "/posts", {"text": "hi", "visibility": "public"}, headers={"Cookie": f"session={eve.token}"})
+    made = await ada.ok(
+        "POST", "/posts", {"text": "hi", "visibility": "public"}, headers={"Cookie": f"session={eve.token}"}
+    )
     assert made["author"]["id"] == ada.id
     bad = {"Authorization": "Bearer wrong", "Cookie": f"session={eve.token}", "Origin": ada.api.removesuffix("/api/v1")}
     await ada.refused(401, "GET", "/me", headers=bad)

@@ -9,9 +9,8 @@ from yarl import URL
 
 
 @pytest.mark.parametrize("path", ["/me", "/feed", "/nowhere", "/users?q=a", "/live"])
-async def test_every_api_answer_is_private_and_hardened(person, path):
-    ada = await person()
-    _, _, headers = await ada.call("GET", path)
+async def test_every_api_answer_is_private_and_hardened(somebody, path):
+    _, _, headers = await somebody.call("GET", path)
     assert headers["Cache-Control"] == "private, no-store" or "ETag" in headers
     hardened(headers)
 

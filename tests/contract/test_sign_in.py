@@ -28,7 +28,9 @@ async def test_a_right_pair_signs_in_on_a_new_session(person, guest):
 
 async def test_the_username_is_folded(person, guest):
     ada = await person()
-    assert (await guest.ok("POST", "/sessions", pair(ada, username=ada.user["username"].upper())))["user"]["id"] == ada.id
+    assert (await guest.ok("POST", "/sessions", pair(ada, username=ada.user["username"].upper())))["user"][
+        "id"
+    ] == ada.id
 
 
 async def test_an_unknown_name_and_a_wrong_password_answer_alike(person, guest):
@@ -70,7 +72,11 @@ async def test_guessing_from_one_address_is_limited_and_says_when_to_come_back(o
     ada = await person()
     answers = []
     for n in range(8):
-        headers = {"X-Forwarded-For": f"198.51.100.{n}", "X-Real-IP": f"198.51.100.{n}", "Forwarded": f"for=198.51.100.{n}"}
+        headers = {
+            "X-Forwarded-For": f"198.51.100.{n}",
+            "X-Real-IP": f"198.51.100.{n}",
+            "Forwarded": f"for=198.51.100.{n}",
+        }
         body = pair(ada, username=f"name{n}", password="wrong wrong")
         answers.append(await guest.call("POST", "/sessions", body, headers=headers))
     statuses = [status for status, _, _ in answers]
