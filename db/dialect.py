@@ -90,6 +90,11 @@ def is_contention(error: BaseException) -> bool:
     return code_of(error) in (DEADLOCK, LOCK_TIMEOUT) or "database is locked" in str(error.orig)
 
 
+def is_read_only(error: BaseException) -> bool:
+    """True when the server takes no writes: it is no primary any more."""
+    return isinstance(error, DBAPIError) and code_of(error) in READ_ONLY
+
+
 def translate(error: BaseException, *, committing: bool = False) -> SocialError:
     """Maps whatever SQLAlchemy or a driver raises to an error of ours."""
     if isinstance(error, PoolTimeout):

@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 POOL_WAIT = 5.0  # seconds for a free connection; longer and the client's own patience ends: 503 is more honest
 CONNECT_TIMEOUT = 5  # seconds to open a connection; a failover closes ports quickly, a blackhole never answers
+TRANSACTION_WITHIN = 15.0  # seconds: lock waits included; the driver itself would wait for a silent server for ever
+READ_WITHIN = 30.0  # seconds: exports read a lot
 RECYCLE = 1800  # seconds; below every usual wait_timeout and firewall idle limit
 ATTEMPTS = 3  # runs of a transaction that meets contention
 BACKOFF = 0.05  # seconds, times 2^attempt, with full jitter
@@ -70,14 +72,16 @@ class Database:
         for attempt in range(1, ATTEMPTS + 1):
             committing = False
             try:
-                async with self._writer.connect() as connection:
+                async with asyncio.timeout(TRANSACTION_WITHIN), self._writer.connect() as connection:
                     transaction = await connection.begin()
                     try:
                         result = await work(connection)
                         committing = True
                         await transaction.commit()
-                    except BaseException:
-                        if transaction.is_active:
+                    except BaseException as error:
+                        if dialect.is_read_only(error):
+                            await connection.invalidate()  # a demoted primary answers pings, and refuses every write
+                        elif transaction.is_active:
                             await transaction.rollback()
                         raise
                     return result
@@ -96,8 +100,9 @@ class Database:
     async def read(self, *, stale: bool = False) -> AsyncIterator[AsyncConnection]:
         """A connection in autocommit for SELECTs: the newest committed state, or with `stale` perhaps the replica's."""
         try:
-            async with (self._replica if stale else self._fresh).connect() as connection:
-                yield connection
+            async with asyncio.timeout(READ_WITHIN):
+                async with (self._replica if stale else self._fresh).connect() as connection:
+                    yield connection
         except SQLAlchemyError as error:
             raise dialect.translate(error) from error
         except (TimeoutError, OSError) as error:

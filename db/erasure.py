@@ -40,7 +40,12 @@ async def _relations(connection: AsyncConnection, user_id: int, _now: datetime) 
 
 
 async def _likes(connection: AsyncConnection, user_id: int, now: datetime) -> int:
-    query = select(likes.c.id, likes.c.post_id, likes.c.active).where(likes.c.user_id == user_id).limit(CHUNK)
+    query = (
+        select(likes.c.id, likes.c.post_id, likes.c.active)
+        .where(likes.c.user_id == user_id)
+        .limit(CHUNK)
+        .with_for_update()
+    )
     rows = list(await connection.execute(query))
     for row in rows:
         if row.active:
@@ -49,7 +54,7 @@ async def _likes(connection: AsyncConnection, user_id: int, now: datetime) -> in
 
 
 async def _comments(connection: AsyncConnection, user_id: int, now: datetime) -> int:
-    query = select(comments).where(comments.c.author_id == user_id).limit(CHUNK)
+    query = select(comments).where(comments.c.author_id == user_id).limit(CHUNK).with_for_update()
     rows = list(await connection.execute(query))
     for row in rows:
         if row.deleted_at is None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.engine import Record
@@ -49,16 +49,31 @@ async def add(
     )
 
 
-async def pending(connection: AsyncConnection, partitions: Collection[int], *, limit: int) -> list[Record]:
-    """The oldest rows that are not done, due or not, of aggregates without a parked row; ascending ids.
+async def pending(
+    connection: AsyncConnection, partitions: Collection[int], *, commuting: Collection[str], now: datetime, limit: int
+) -> list[Record]:
+    """The oldest rows that are not done, ascending ids, but for aggregates that are held back.
 
-    Rows that are not yet due come too: the caller needs them to hold back what stands behind them.
+    A row that is parked or not yet due holds its aggregate back, unless its job is one of `commuting`.
     """
-    parked = select(outbox.c.aggregate).where(outbox.c.state == "parked", outbox.c.partition.in_(partitions))
+    held = select(outbox.c.aggregate).where(
+        outbox.c.partition.in_(partitions),
+        or_(outbox.c.state == "parked", and_(outbox.c.state == "pending", outbox.c.due_at > now)),
+        outbox.c.job.not_in(commuting),
+    )
     query = select(outbox).where(
-        outbox.c.state == "pending", outbox.c.partition.in_(partitions), outbox.c.aggregate.not_in(parked)
+        outbox.c.state == "pending",
+        outbox.c.partition.in_(partitions),
+        outbox.c.due_at <= now,
+        outbox.c.aggregate.not_in(held),
     )
     return list(await connection.execute(query.order_by(outbox.c.id).limit(limit)))
+
+
+async def still_pending(connection: AsyncConnection, ids: Collection[int]) -> set[int]:
+    """Locks rows and tells which of them nobody has done meanwhile."""
+    query = select(outbox.c.id).where(outbox.c.id.in_(ids), outbox.c.state == "pending").with_for_update()
+    return {row.id for row in await connection.execute(query)}
 
 
 async def mark_done(connection: AsyncConnection, ids: Collection[int], now: datetime) -> None:
@@ -72,7 +87,7 @@ async def mark_failed(
     """Counts an attempt and puts rows off until `due_at`, or parks them with the fault."""
     await connection.execute(
         update(outbox)
-        .where(outbox.c.id.in_(ids))
+        .where(outbox.c.id.in_(ids), outbox.c.state == "pending")
         .values(attempts=outbox.c.attempts + 1, due_at=due_at, fault=fault[:500], state="parked" if park else "pending")
     )
 

@@ -95,6 +95,14 @@ async def comment(connection: AsyncConnection, comment_id: int, *, lock: bool = 
     return found
 
 
+async def living_comments(connection: AsyncConnection, ids: Collection[int]) -> set[int]:
+    """Those of `ids` that are there and not deleted."""
+    if not ids:
+        return set()
+    query = select(comments.c.id).where(comments.c.id.in_(ids), comments.c.deleted_at.is_(None))
+    return {row.id for row in await connection.execute(query)}
+
+
 async def comments_of(connection: AsyncConnection, post_id: int, *, after: int, limit: int) -> list[Record]:
     """Comments of a post that are not deleted, oldest first, ids above `after`."""
     query = select(comments).where(

@@ -135,13 +135,23 @@ async def requests_of(connection: AsyncConnection, user_id: int, *, after: int, 
     return list(await connection.execute(query.where(other > after).order_by(other).limit(limit)))
 
 
-async def add_block(connection: AsyncConnection, blocker_id: int, blocked_id: int, now: datetime) -> bool:
-    """Inserts a block under the lock of the pair; False when it was there."""
-    where = and_(blocks.c.blocker_id == blocker_id, blocks.c.blocked_id == blocked_id)
-    if (await connection.execute(select(blocks.c.blocker_id).where(where))).first():
-        return False
+async def has_block(connection: AsyncConnection, blocker_id: int, blocked_id: int) -> bool:
+    """True when one blocks the other, in this direction."""
+    query = select(blocks.c.blocker_id).where(blocks.c.blocker_id == blocker_id, blocks.c.blocked_id == blocked_id)
+    return (await connection.execute(query)).first() is not None
+
+
+async def blocking(connection: AsyncConnection, user_id: int, others: Collection[int]) -> set[int]:
+    """Those of `others` who block a user."""
+    if not others:
+        return set()
+    query = select(blocks.c.blocker_id).where(blocks.c.blocked_id == user_id, blocks.c.blocker_id.in_(others))
+    return {row.blocker_id for row in await connection.execute(query)}
+
+
+async def add_block(connection: AsyncConnection, blocker_id: int, blocked_id: int, now: datetime) -> None:
+    """Inserts a block, under the lock of the pair."""
     await connection.execute(insert(blocks).values(blocker_id=blocker_id, blocked_id=blocked_id, created_at=now))
-    return True
 
 
 async def remove_block(connection: AsyncConnection, blocker_id: int, blocked_id: int) -> None:

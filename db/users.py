@@ -134,8 +134,22 @@ async def sessions_of(connection: AsyncConnection, user_id: int, now: datetime) 
 
 
 async def touch_session(connection: AsyncConnection, session_id: int, now: datetime) -> None:
-    """Notes that a sign-in was used."""
-    await connection.execute(update(sessions).where(sessions.c.id == session_id).values(used_at=now))
+    """Notes that a sign-in was used, unless a later use is noted already."""
+    await connection.execute(
+        update(sessions).where(sessions.c.id == session_id, sessions.c.used_at < now).values(used_at=now)
+    )
+
+
+async def living_sessions(connection: AsyncConnection, ids: Collection[int], now: datetime) -> set[int]:
+    """Those of the sign-ins `ids` that are there, have not expired, and whose account is active."""
+    if not ids:
+        return set()
+    query = (
+        select(sessions.c.id)
+        .join(users, users.c.id == sessions.c.user_id)
+        .where(sessions.c.id.in_(ids), sessions.c.expires_at > now, users.c.state == "active")
+    )
+    return {row.id for row in await connection.execute(query)}
 
 
 async def end_sessions(

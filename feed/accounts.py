@@ -10,17 +10,19 @@ import hashlib
 import io
 import secrets
 import zipfile
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import orjson
+import structlog
 from msgspec import UNSET, UnsetType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import outbox, posts, relations, users
 from db.engine import Record
-from db.errors import DuplicateKey
+from db.errors import DuplicateKey, StoreUnavailable
 from feed import text, views
 from feed.errors import Conflict, Fault, Invalid, NotFound, Unauthenticated
 from feed.objects import Timestamp, User, timestamp
@@ -28,9 +30,13 @@ from feed.pages import NEWEST
 from feed.passwords import Passwords
 from feed.stores import Stores
 
+log = structlog.get_logger(__name__)
+
 TOKEN_PREFIX = "sr_"  # noqa: S105 - lets secret scanners recognise a leaked one
+TOKEN_LENGTH = 100
 DEVICE_LENGTH = 200
 USED_EVERY = timedelta(minutes=5)  # how exactly "last used" is kept: a write per request would be for nobody
+TOUCH_WITHIN = 0.5  # seconds that a request waits to note its sign-in's use
 EXPORT_PAGE = 500  # rows read at a time for an export
 
 
@@ -84,6 +90,7 @@ class Accounts:
     def __init__(self, stores: Stores, passwords: Passwords, *, session_days: float) -> None:
         self._stores = stores
         self._passwords = passwords
+        self._touching: set[int] = set()
         self._lifetime = timedelta(days=session_days)
 
     async def sign_up(self, *, username: str, password: str, name: str, email: str | None, origin: Origin) -> SignedIn:
@@ -125,14 +132,17 @@ class Accounts:
         async with self._stores.sql.read() as connection:
             row = await users.by_username(connection, folded) if folded else None
         known = row is not None and row.state == "active"
-        fits = await self._passwords.verify(row.password_hash if row and known else None, text.normal(password))
+        given = _typed(password)
+        fits = await self._passwords.verify(row.password_hash if row and known else None, given)
         if row is None or not fits:
             raise Unauthenticated("Wrong username or password.", code="wrong_credentials")
-        renewed = (
-            await self._passwords.hash(text.normal(password)) if self._passwords.outdated(row.password_hash) else None
-        )
+        renewed = await self._passwords.hash(given) if self._passwords.outdated(row.password_hash) else None
 
         async def work(connection: AsyncConnection) -> SignedIn:
+            locked = await users.lock(connection, row.id)
+            if locked is None or locked.state != "active" or locked.password_hash != row.password_hash:
+                # The password was changed while this one was being verified: it ends every other sign-in, this too.
+                raise Unauthenticated("Wrong username or password.", code="wrong_credentials")
             if renewed is not None:
                 await users.change(connection, row.id, password_hash=renewed)
             return await self._open(connection, row.id, origin)
@@ -141,7 +151,7 @@ class Accounts:
 
     async def authenticate(self, token: str) -> Session | None:
         """The sign-in of a token, or None when it is unknown, expired, or its account is not active."""
-        if not token.startswith(TOKEN_PREFIX) or len(token) > 100:
+        if not (token.startswith(TOKEN_PREFIX) and token.isascii() and len(token) <= TOKEN_LENGTH):
             return None
         now = self._stores.clock()
         async with self._stores.sql.read() as connection:
@@ -149,7 +159,7 @@ class Accounts:
         if row is None or row.expires_at <= now or row.state != "active":
             return None
         if now - row.used_at > USED_EVERY:
-            await self._stores.sql.write(lambda connection: users.touch_session(connection, row.id, now))
+            await self._touch(row.id, now)
         return Session(row.id, row.user_id, row.expires_at)
 
     async def devices(self, session: Session) -> list[Device]:
@@ -260,6 +270,24 @@ class Accounts:
             }
         return await asyncio.to_thread(_zip, files)
 
+    async def still_signed_in(self, session_ids: Collection[int]) -> set[int]:
+        """Those of these sign-ins that have not ended."""
+        async with self._stores.sql.read() as connection:
+            return await users.living_sessions(connection, session_ids, self._stores.clock())
+
+    async def _touch(self, session_id: int, now: datetime) -> None:
+        """Notes the use of a sign-in, unless somebody else is at it; a read must not fail because a write would."""
+        if session_id in self._touching:
+            return
+        self._touching.add(session_id)
+        try:
+            async with asyncio.timeout(TOUCH_WITHIN):
+                await self._stores.sql.write(lambda c: users.touch_session(c, session_id, now))
+        except (StoreUnavailable, TimeoutError) as error:
+            log.debug("session_not_touched", cause=str(error))
+        finally:
+            self._touching.discard(session_id)
+
     def close(self) -> None:
         """Lets the hashing threads go."""
         self._passwords.close()
@@ -267,7 +295,7 @@ class Accounts:
     async def _prove(self, user_id: int, password: str, pointer: str) -> Record:
         async with self._stores.sql.read() as connection:
             row = await users.account(connection, user_id)
-        if row is None or not await self._passwords.verify(row.password_hash, text.normal(password)):
+        if row is None or not await self._passwords.verify(row.password_hash, _typed(password)):
             raise Invalid([Fault(pointer, "This is not your password.")], "The password does not fit.")
         return row
 
@@ -316,6 +344,14 @@ def _zip(files: dict[str, Any]) -> bytes:
         for name, content in files.items():
             archive.writestr(name, orjson.dumps(content, option=orjson.OPT_INDENT_2))
     return buffer.getvalue()
+
+
+def _typed(password: str) -> str:
+    """A password to verify, in normal form; one that could never have been set fits nobody's hash."""
+    try:
+        return text.normal(text.bounded(password, "/password", text.PASSWORD[1]))
+    except Fault:
+        return ""
 
 
 def _digest(token: str) -> bytes:

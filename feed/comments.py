@@ -23,16 +23,16 @@ async def create(stores: Stores, author_id: int, post_id: int, *, words: str, ke
     """Writes a comment and returns it. Raises NotFound (post absent or not visible), Invalid, idempotency.Reused."""
     words = _words(words)
 
-    async def work(connection: AsyncConnection) -> int:
+    async def work(connection: AsyncConnection) -> tuple[int, Comment]:
         await visible(connection, author_id, post_id)
         now = stores.clock()
         comment_id = await posts.add_comment(connection, post_id=post_id, author_id=author_id, text=words, now=now)
         await outbox.add(
             connection, aggregate(post_id), _jobs(comment_id, post_id, author_id, "comment.created", 1), now
         )
-        return comment_id
+        return comment_id, await _show(connection, author_id, comment_id)
 
-    return await _read(stores, author_id, await idempotency.once(stores, key, work))
+    return await idempotency.once(stores, key, work, lambda comment_id: _read(stores, author_id, comment_id))
 
 
 async def of_post(stores: Stores, viewer_id: int, post_id: int, *, cursor: str | None, limit: int) -> Page[Comment]:
@@ -54,19 +54,18 @@ async def edit(stores: Stores, viewer_id: int, comment_id: int, *, words: str) -
     """Changes one's own comment. Raises NotFound, Forbidden, Invalid."""
     words = _words(words)
 
-    async def work(connection: AsyncConnection) -> None:
+    async def work(connection: AsyncConnection) -> Comment:
         row = await _visible_comment(connection, viewer_id, comment_id, lock=True)
         if row.author_id != viewer_id:
             raise Forbidden("Only its author can change a comment.")
-        if words == row.text:
-            return
-        now = stores.clock()
-        await posts.change_comment(connection, comment_id, text=words, edited_at=now)
-        jobs = _jobs(comment_id, row.post_id, row.author_id, "comment.edited", row.version + 1)
-        await outbox.add(connection, aggregate(row.post_id), jobs, now)
+        if words != row.text:
+            now = stores.clock()
+            await posts.change_comment(connection, comment_id, text=words, edited_at=now)
+            jobs = _jobs(comment_id, row.post_id, row.author_id, "comment.edited", row.version + 1)
+            await outbox.add(connection, aggregate(row.post_id), jobs, now)
+        return await _show(connection, viewer_id, comment_id)
 
-    await stores.commit(work)
-    return await _read(stores, viewer_id, comment_id)
+    return await stores.commit(work)
 
 
 async def delete(stores: Stores, viewer_id: int, comment_id: int) -> None:
@@ -87,8 +86,12 @@ async def delete(stores: Stores, viewer_id: int, comment_id: int) -> None:
 
 async def _read(stores: Stores, viewer_id: int, comment_id: int) -> Comment:
     async with stores.sql.read() as connection:
-        row = await _visible_comment(connection, viewer_id, comment_id)
-        audience = await Audience.load(connection, viewer_id, [row.author_id])
+        return await _show(connection, viewer_id, comment_id)
+
+
+async def _show(connection: AsyncConnection, viewer_id: int, comment_id: int) -> Comment:
+    row = await _visible_comment(connection, viewer_id, comment_id)
+    audience = await Audience.load(connection, viewer_id, [row.author_id])
     return views.comment(row, views.person(audience, row.author_id))
 
 

@@ -10,7 +10,7 @@ from feed.objects import timestamp
 from feed.streams import Event
 
 # Kinds that carry nothing but an id to forget: they pass to whoever the viewer has become.
-TO_FORGET = frozenset({"post.deleted", "post.hidden", "author.hidden", "friend.removed", "comment.deleted"})
+TO_FORGET = frozenset({"post.deleted", "post.hidden", "author.hidden", "comment.deleted"})
 
 _encoder = msgspec.json.Encoder()
 

@@ -74,7 +74,8 @@ async def remove(stores: Stores, user_id: int, other_id: int) -> None:
 
     async def work(connection: AsyncConnection) -> None:
         await _lock_visible(stores, connection, user_id, other_id)
-        await _separate(stores, connection, user_id, other_id)
+        if await _separate(stores, connection, user_id, other_id):
+            await _promise(stores, connection, user_id, other_id, _both("friend.removed", user_id, other_id))
 
     await _commit(stores, work)
     await stores.tell_edges(parted=[user_id, other_id])
@@ -85,12 +86,12 @@ async def block(stores: Stores, user_id: int, other_id: int) -> None:
     _not_oneself(user_id, other_id)
 
     async def work(connection: AsyncConnection) -> None:
-        audience = await Audience.load(connection, user_id, [other_id])
-        if other_id not in audience.people or audience.people[other_id].state != "active":
-            raise NotFound("person")
         await relations.lock_pair(connection, user_id, other_id, stores.clock())
-        if not await relations.add_block(connection, user_id, other_id, stores.clock()):
+        if await relations.has_block(connection, user_id, other_id):
             return
+        if not (await Audience.load(connection, user_id, [other_id])).sees_person(other_id):
+            raise NotFound("person")  # one who blocks the user answers like nobody
+        await relations.add_block(connection, user_id, other_id, stores.clock())
         await _separate(stores, connection, user_id, other_id)
         await relations.lock_meta(connection, user_id, other_id)
         await relations.change_meta(connection, (user_id, other_id), friends=0)
@@ -101,10 +102,14 @@ async def block(stores: Stores, user_id: int, other_id: int) -> None:
 
 
 async def unblock(stores: Stores, user_id: int, other_id: int) -> None:
-    """Takes one's own block back; nothing there is fine."""
+    """Takes one's own block back; no block on somebody visible is fine. Raises NotFound."""
     _not_oneself(user_id, other_id)
 
     async def work(connection: AsyncConnection) -> None:
+        if not await relations.has_block(connection, user_id, other_id):
+            if not (await Audience.load(connection, user_id, [other_id])).sees_person(other_id):
+                raise NotFound("person")
+            return
         await relations.lock_pair(connection, user_id, other_id, stores.clock())
         await relations.remove_block(connection, user_id, other_id)
         await relations.lock_meta(connection, user_id, other_id)
@@ -148,7 +153,12 @@ async def blocked(stores: Stores, user_id: int, *, cursor: str | None, limit: in
     async with stores.sql.read() as connection:
         ids = await relations.blocked_by(connection, user_id, after=after, limit=limit + 1)
         audience = await Audience.load(connection, user_id, ids)
-    items = [views.person(audience, other) for other in ids[:limit] if other in audience.people]
+        hiding = await relations.blocking(connection, user_id, ids)
+    items = [
+        views.hidden(other) if other in hiding else views.person(audience, other)
+        for other in ids[:limit]
+        if other in audience.people
+    ]
     return Page(items, encode("blocks", ids[limit - 1]) if len(ids) > limit else None)
 
 
@@ -176,17 +186,17 @@ async def _lock_visible(stores: Stores, connection: AsyncConnection, user_id: in
     return pair
 
 
-async def _separate(stores: Stores, connection: AsyncConnection, user_id: int, other_id: int) -> None:
-    """Makes strangers of a locked pair, whatever they were."""
+async def _separate(stores: Stores, connection: AsyncConnection, user_id: int, other_id: int) -> bool:
+    """Makes strangers of a locked pair, whatever they were; False when they were strangers."""
     now = stores.clock()
     pair = await relations.lock_pair(connection, user_id, other_id, now)
     if pair.state == "none":
-        return
+        return False
     await relations.set_pair(connection, user_id, other_id, state="none", asked_by=None, now=now)
     if pair.state == "friends":
         await relations.lock_meta(connection, user_id, other_id)
         await relations.change_meta(connection, (user_id, other_id), friends=-1)
-    await _promise(stores, connection, user_id, other_id, _both("friend.removed", user_id, other_id))
+    return True
 
 
 def _tell(kind: str, about: int, to: int) -> tuple[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,6 +19,7 @@ from db.errors import DuplicateKey
 from feed.errors import Conflict, Fault, Invalid
 from feed.stores import Stores
 
+T = TypeVar("T")
 KEPT_HOURS = 24
 
 
@@ -42,17 +44,23 @@ class Reused(Invalid):
 _waiting: dict[tuple[int, str], tuple[asyncio.Lock, int]] = {}
 
 
-async def once(stores: Stores, key: Key | None, create: Callable[[AsyncConnection], Awaitable[int]]) -> int:
-    """Runs `create` (which returns the new object's id) in a transaction with its key; returns the id.
+async def once(
+    stores: Stores,
+    key: Key | None,
+    create: Callable[[AsyncConnection], Awaitable[tuple[int, T]]],
+    read: Callable[[int], Awaitable[T]],
+) -> T:
+    """Runs `create` (-> the new object's id and the answer) in a transaction with its key; returns the answer.
 
-    A key that was used for the same request returns the id of then. Raises Reused for another request, and whatever
-    `create` raises.
+    The answer is built inside the transaction: what is committed is answered, whatever happens after. A key that was
+    used for the same request answers with `read(id of then)`. Raises Reused for another request, and whatever
+    `create` and `read` raise.
     """
     if key is None:
-        return await stores.commit(create)
+        return (await stores.commit(create))[1]
 
-    async def work(connection: AsyncConnection) -> int:
-        object_id = await create(connection)
+    async def work(connection: AsyncConnection) -> T:
+        object_id, answer = await create(connection)
         await idempotency.keep(
             connection,
             key.user_id,
@@ -61,19 +69,19 @@ async def once(stores: Stores, key: Key | None, create: Callable[[AsyncConnectio
             object_id=object_id,
             now=stores.clock(),
         )
-        return object_id
+        return answer
 
     async with _single_flight(key):
         known = await _find(stores, key)
         if known is not None:
-            return known
+            return await read(known)
         try:
             return await stores.commit(work)
         except DuplicateKey as error:
             known = await _find(stores, key)
             if known is None:
                 raise Conflict("The same request is being handled. Try again in a moment.") from error
-            return known
+            return await read(known)
 
 
 async def _find(stores: Stores, key: Key) -> int | None:

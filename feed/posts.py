@@ -42,23 +42,20 @@ async def create(
     if not words:
         raise Invalid([Fault("/text", "A post needs text or media.")])
 
-    async def work(connection: AsyncConnection) -> int:
+    async def work(connection: AsyncConnection) -> tuple[int, Post]:
         now = stores.clock()
         post_id = await posts.add(connection, author_id=author_id, text=words, visibility=visibility, now=now)
         job = ("fan_out_post", {"post_id": post_id, "kind": "post.created", "author_id": author_id, "version": 1})
         await outbox.add(connection, aggregate(post_id), [job], now)
-        return post_id
+        return post_id, await _show(connection, author_id, post_id)
 
-    return await read(stores, author_id, await idempotency.once(stores, key, work))
+    return await idempotency.once(stores, key, work, lambda post_id: read(stores, author_id, post_id))
 
 
 async def read(stores: Stores, viewer_id: int, post_id: int) -> Post:
     """A post with the viewer's bits. Raises NotFound."""
     async with stores.sql.read() as connection:
-        found = await views.visible_posts(connection, viewer_id, (await posts.by_ids(connection, [post_id])).values())
-    if not found:
-        raise NotFound("post")
-    return found[0]
+        return await _show(connection, viewer_id, post_id)
 
 
 async def edit(
@@ -69,7 +66,7 @@ async def edit(
     if new_words == "":
         raise Invalid([Fault("/text", "A post needs text or media.")])
 
-    async def work(connection: AsyncConnection) -> None:
+    async def work(connection: AsyncConnection) -> Post:
         row = await _own(connection, viewer_id, post_id)
         now = stores.clock()
         values: dict[str, Any] = {}
@@ -77,15 +74,15 @@ async def edit(
             values.update(text=new_words, edited_at=now)
         if visibility is not UNSET and visibility != row.visibility:
             values.update(visibility=visibility)
-        if not values:
-            return
-        await posts.change(connection, post_id, **values)
-        await outbox.add(connection, aggregate(post_id), _jobs_of_edit(row, values), now)
+        if values:
+            await posts.change(connection, post_id, **values)
+            await outbox.add(connection, aggregate(post_id), _jobs_of_edit(row, values), now)
+        return await _show(connection, viewer_id, post_id)
 
-    await stores.commit(work)
+    edited = await stores.commit(work)
     if visibility is not UNSET:
         await stores.tell_edges(narrowed=post_id)
-    return await read(stores, viewer_id, post_id)
+    return edited
 
 
 async def delete(stores: Stores, viewer_id: int, post_id: int) -> None:
@@ -143,6 +140,14 @@ async def fill(
     return Page(found, encode(name, before))
 
 
+async def _show(connection: AsyncConnection, viewer_id: int, post_id: int) -> Post:
+    """A post as the viewer sees it. Raises NotFound."""
+    found = await views.visible_posts(connection, viewer_id, (await posts.by_ids(connection, [post_id])).values())
+    if not found:
+        raise NotFound("post")
+    return found[0]
+
+
 async def _own(connection: AsyncConnection, viewer_id: int, post_id: int) -> Record:
     """The locked row of one's own post; another's is NotFound or, where it is visible, Forbidden."""
     await visible(connection, viewer_id, post_id)
@@ -160,7 +165,8 @@ def _jobs_of_edit(row: Record, values: dict[str, Any]) -> list[tuple[str, dict[s
     jobs = []
     if WIDTH[new] < WIDTH[row.visibility]:
         jobs.append(_fan_out(row, "post.hidden", audience=row.visibility))
-    if WIDTH[new] > WIDTH[row.visibility]:
+        jobs.append(_fan_out(row, "post.edited", narrowed=True))
+    elif WIDTH[new] > WIDTH[row.visibility]:
         jobs.append(_fan_out(row, "post.created"))
     else:
         jobs.append(_fan_out(row, "post.edited"))

@@ -18,6 +18,8 @@ TERM_LENGTH = 30  # code points of a search term that are kept
 DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # Letters by their category that show nothing (Hangul fillers, Braille blank).
 BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+RAW_LENGTH = 4  # code points before NFC per code point after it, at most, in any written language
+MARKS = 30  # combining marks in a row
 SEARCH_WORDS = 4  # words of a query that are used; each costs one index range
 PASSWORD = (8, 256)
 
@@ -27,7 +29,7 @@ def clean(text: str, pointer: str, *, least: int = 0, most: int, lines: bool = F
 
     `lines` allows line breaks and tabs. Lengths are code points after NFC.
     """
-    text = unicodedata.normalize("NFC", text).strip()
+    text = normal(bounded(text, pointer, most)).strip()
     allowed = "\n\t" if lines else ""
     if lines:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -51,7 +53,7 @@ def is_visible(text: str) -> bool:
 
 def username(text: str, pointer: str = "/username") -> str:
     """The folded username; raises Fault."""
-    folded = text.casefold()
+    folded = text.casefold() if len(text) <= 30 else ""
     if not USERNAME.fullmatch(folded):
         raise Fault(pointer, "3 to 30 of the letters a-z, digits, underscore and dot.")
     return folded
@@ -59,7 +61,7 @@ def username(text: str, pointer: str = "/username") -> str:
 
 def email(text: str, pointer: str = "/email") -> str:
     """An address that could exist; raises Fault. Only a mail that arrives proves more."""
-    text = unicodedata.normalize("NFC", text).strip()
+    text = normal(bounded(text, pointer, 254)).strip()
     if not EMAIL.fullmatch(text) or any(unicodedata.category(c) == "Cc" for c in text):
         raise Fault(pointer, "This does not look like an e-mail address.")
     return text
@@ -81,12 +83,28 @@ def timezone(text: str, pointer: str = "/timezone") -> str:
 
 def password(text: str, *, username: str = "", pointer: str = "/password") -> str:
     """The password as it will be hashed (NFC); raises Fault when too short, too long, or among the common ones."""
-    text = normal(text)
+    text = normal(bounded(text, pointer, PASSWORD[1]))
     if not PASSWORD[0] <= len(text) <= PASSWORD[1]:
         raise Fault(pointer, f"{PASSWORD[0]} to {PASSWORD[1]} characters.")
     folded = text.casefold()
     if folded in _common() or (username and folded == username):
         raise Fault(pointer, "This password is among the first that an attacker tries. Choose another one.")
+    return text
+
+
+def bounded(text: str, pointer: str, most: int) -> str:
+    """The text, once it is sure that normalising it is cheap; raises Fault.
+
+    Putting a run of combining marks in order takes time that grows with its square: 60,000 of them stop a process for
+    ten seconds. The limit of 30 is the Stream-Safe Text Format of Unicode (UAX #15, 13).
+    """
+    if len(text) > most * RAW_LENGTH:
+        raise Fault(pointer, f"At most {most} characters; this has more.")
+    run = 0
+    for character in text:
+        run = run + 1 if unicodedata.combining(character) else 0
+        if run > MARKS:
+            raise Fault(pointer, f"At most {MARKS} marks on one letter, please.")
     return text
 
 

@@ -26,6 +26,11 @@ def user(row: Record, relation: Relation | UnsetType = UNSET, *, online: bool | 
     )
 
 
+def hidden(user_id: int) -> User:
+    """Somebody who is on the viewer's own list but does not want to be seen: an id to act on, nothing else."""
+    return User(id=str(user_id), version=0, username="", name="Hidden person", bio="", relation="none")
+
+
 def post(row: Record, author: User, *, liked: bool | UnsetType = UNSET) -> Post:
     """A post row. Its version covers the text only; counts carry their own (live `counts`)."""
     return Post(

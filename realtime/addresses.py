@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Networks = Sequence[IPv4Network | IPv6Network]
 
@@ -23,6 +23,13 @@ def client_address(peer: str | None, forwarded: str | None, trusted: Networks) -
             break
         current = hop
     return current
+
+
+def network_of(address: str) -> str:
+    """Whom a limit counts: an IPv4 address, or the /64 that an IPv6 subscriber is given whole."""
+    if ":" not in address:
+        return address
+    return str(ip_network(f"{address}/64", strict=False))
 
 
 def _normal(text: str | None) -> str | None:

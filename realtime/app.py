@@ -87,6 +87,7 @@ async def _live(app: web.Application) -> AsyncIterator[None]:
     yield
     await edge.background.stop()
     edge.accounts.close()
+    await edge.limits.close()
 
 
 async def _drain(app: web.Application) -> None:

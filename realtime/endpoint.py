@@ -5,6 +5,7 @@ The same row makes the OpenAPI document, so that what is checked and what is doc
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from feed.accounts import Session
 from feed.errors import Fault, Invalid, NotFound, Unauthenticated
@@ -24,6 +26,7 @@ from realtime.edge import EDGE, Call
 from realtime.problems import BadRequest, TooLarge, Unsupported
 
 BODY_LIMIT = 128 * 1024  # bytes: 5,000 characters as \\u escapes are 60,000
+BODY_WITHIN = 20.0  # seconds: 128 KiB over the slowest phone network that is still usable
 KEY = re.compile(r"[\x21-\x7e]{1,128}")
 MOST_ID = 2**53
 ENCODER = msgspec.json.Encoder()
@@ -64,7 +67,8 @@ def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
         edge = request.app[EDGE]
         _check_path(request)
         session = await _session(request, route)
-        address = client_address(request.remote, request.headers.get("X-Forwarded-For"), edge.settings.trusted_proxies)
+        forwarded = ", ".join(request.headers.getall("X-Forwarded-For", ()))
+        address = client_address(request.remote, forwarded, edge.settings.trusted_proxies)
         call = Call(request, edge, session, address)
         arguments: list[Any] = []
         if decoder is not None:
@@ -108,9 +112,14 @@ async def _body(request: web.Request) -> bytes:
     if (request.content_length or 0) > BODY_LIMIT:
         raise TooLarge(f"The body may have at most {BODY_LIMIT} bytes.")
     try:
-        return await request.read()
+        async with asyncio.timeout(BODY_WITHIN):
+            return await request.read()
     except web.HTTPRequestEntityTooLarge as error:
         raise TooLarge(f"The body may have at most {BODY_LIMIT} bytes.") from error
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        raise BadRequest("The body does not fit its own headers.") from error
+    except TimeoutError as error:
+        raise BadRequest("The body took too long. Send it again.") from error
 
 
 def _decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:

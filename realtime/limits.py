@@ -37,6 +37,12 @@ class Limits:
             log.warning("limits_local", cause=str(error))
             await self._count(self._local, limit, names)
 
+    async def close(self) -> None:
+        """Lets the shared counters' connections go."""
+        storage = self._shared.storage
+        if isinstance(storage, RedisStorage):
+            await storage.bridge.storage.aclose()  # type: ignore[attr-defined] # the package has no method for it
+
     async def _count(self, limiter: MovingWindowRateLimiter, limit: RateLimitItem, names: tuple[str, ...]) -> None:
         if not await limiter.hit(limit, *names):
             reset, _ = await limiter.get_window_stats(limit, *names)

@@ -34,3 +34,5 @@ def configure(*, json: bool, level: int = logging.INFO) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Logs a traceback with header bytes for every malformed request; what a handler raises is logged by our middleware.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)

@@ -3,7 +3,7 @@
     lease      partitions are leased for LEASE seconds and renewed at a third of it; a fence grows with every owner
     choose     the oldest rows that are not done; of each aggregate the leading ones that are due
     do         jobs that commute: all their tasks at once; others: one task per aggregate at a time
-    mark       one transaction: the batch's MySQL effects, the check of the fences, the done-marks
+    mark       one transaction: the batch's MySQL effects, the check of the fences, the done-marks of what is pending
     fail       the task waits longer each time, its aggregate behind it; after PARK_AFTER attempts it is parked
 
 A lost nudge costs one poll. A worker that dies loses its leases after LEASE seconds; what it had begun runs again.
@@ -15,8 +15,8 @@ import asyncio
 import random
 import secrets
 from collections import defaultdict
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 LEASE = 10.0  # seconds; also the longest that a dead worker's partitions stand still
 POLL = 0.25  # seconds between looks at the outbox when no nudge comes, jittered
 BATCH = 500  # rows of one look
+BATCH_WITHIN = 3.0  # seconds after which a batch begins nothing new: new arrivals must not wait for a long tail
 AT_ONCE = 16  # tasks that run side by side
 PARK_AFTER = 10  # attempts at a task whose fault is not a passing one
 BACKOFF = (0.2, 60.0)  # seconds: first and longest pause after a failed attempt, doubling
@@ -47,12 +48,15 @@ class Dispatcher:
         self.owner = secrets.token_hex(8)
         self._stores = stores
         self._jobs = table()
+        self._commuting = [name for name, job in self._jobs.items() if job.within is not None]
         self._nudged = asyncio.Event()
         self._fences: dict[int, int] = {}
-        self._renew_at = 0.0
+        self._done: list[Task] = []
+        self._marking = asyncio.Lock()
 
     def start(self, background: Background) -> None:
         """Starts the loops, owned by `background`."""
+        background.keep("leases", self._keep_leases)
         background.keep("dispatch", self.run)
         background.keep("nudges", self._hear_nudges)
 
@@ -69,18 +73,25 @@ class Dispatcher:
 
     async def step(self) -> int:
         """One look at the outbox; returns how many tasks were attempted."""
-        await self._hold_leases()
-        if not self._fences:
+        # What is picked up under these fences is marked under these: a lease lost and won again is another one.
+        fences = dict(self._fences)
+        if not fences:
             return 0
-        async with self._stores.sql.read() as connection:
-            rows = await outbox.pending(connection, sorted(self._fences), limit=BATCH)
         now = self._stores.clock()
-        commuting, ordered = self._choose(rows, now)
+        async with self._stores.sql.read() as connection:
+            rows = await outbox.pending(connection, sorted(fences), commuting=self._commuting, now=now, limit=BATCH)
+        commuting, ordered = self._choose(rows)
         for job, tasks in commuting.items():
-            await self._do_together(job, tasks)
+            await self._do_together(job, tasks, fences)
         if ordered:
-            await self._do_each(ordered)
+            await self._do_each(ordered, fences)
         return sum(map(len, commuting.values())) + len(ordered)
+
+    async def hold_leases(self) -> None:
+        """Renews the leases, takes free ones, gives back what is above this worker's share."""
+        now = self._stores.clock()
+        until = now + timedelta(seconds=LEASE)
+        self._fences = await self._stores.sql.write(lambda c: outbox.lease(c, self.owner, now=now, until=until))
 
     async def stop(self) -> None:
         """Gives the leases back, so that another worker goes on at once."""
@@ -89,16 +100,13 @@ class Dispatcher:
         except StoreUnavailable as error:
             log.warning("leases_not_released", cause=str(error))
 
-    def _choose(self, rows: Sequence[Record], now: datetime) -> tuple[dict[str, list[Task]], list[tuple[str, Task]]]:
-        """(job -> tasks that commute, [(job, task)] in the order of ids) that are due and not held back."""
+    def _choose(self, rows: Sequence[Record]) -> tuple[dict[str, list[Task]], list[tuple[str, Task]]]:
+        """(job -> tasks that commute, [(job, task)] in the order of ids)."""
         held: set[str] = set()
         commuting: dict[str, list[Task]] = defaultdict(list)
         ordered: list[tuple[str, Task]] = []
         for row in rows:
             if row.aggregate in held:
-                continue
-            if row.due_at > now:
-                held.add(row.aggregate)
                 continue
             job = self._jobs.get(row.job)
             if job is None:
@@ -109,11 +117,10 @@ class Dispatcher:
                 ordered.append((row.job, Task.of(row)))
         return commuting, ordered
 
-    async def _do_together(self, name: str, tasks: list[Task]) -> None:
+    async def _do_together(self, name: str, tasks: list[Task], fences: dict[int, int]) -> None:
         """A batch whose effects are one transaction; when it fails, aggregate by aggregate, to find the faulty one."""
-        job = self._jobs[name]
         try:
-            await self._finish(job, tasks)
+            await self._finish(self._jobs[name], tasks, fences)
         except StoreUnavailable:
             raise
         except Exception as error:
@@ -124,54 +131,84 @@ class Dispatcher:
                 await self._fail(tasks, error)
                 return
             for group in groups.values():
-                await self._do_together(name, group)
+                await self._do_together(name, group, fences)
 
-    async def _do_each(self, ordered: list[tuple[str, Task]]) -> None:
-        """Tasks side by side over aggregates, one after the other inside each."""
-        chains: dict[str, list[tuple[str, Task]]] = defaultdict(list)
-        for name, task in ordered:
-            chains[task.aggregate].append((name, task))
+    async def _do_each(self, ordered: list[tuple[str, Task]], fences: dict[int, int]) -> None:
+        """Tasks side by side over lanes, one after the other inside each; a lane holds whole aggregates."""
+        lanes: dict[str, list[tuple[str, Task]]] = defaultdict(list)
+        for name, task in self._with_lanes(ordered):
+            lanes[name].append(task)
         room = asyncio.Semaphore(AT_ONCE)
-        done: list[Task] = []
+        until = asyncio.get_running_loop().time() + BATCH_WITHIN
 
-        async def follow(chain: list[tuple[str, Task]]) -> None:
+        async def follow(lane: list[tuple[str, Task]]) -> None:
+            held: set[str] = set()
             async with room:
-                for name, task in chain:
+                for name, task in lane:
+                    if asyncio.get_running_loop().time() > until:
+                        return  # the next look begins with it
+                    if task.aggregate in held:
+                        continue
                     job = self._jobs[name]
                     assert job.each is not None  # noqa: S101 - a job without `within` has `each`
                     try:
                         if await job.each(self._stores, task):
-                            return  # more to do: the next look finds it again, and what stands behind it waits
+                            held.add(task.aggregate)  # more to do: the next look finds it again
+                            continue
                     except Exception as error:
+                        held.add(task.aggregate)
                         await self._fail([task], error)
-                        return
-                    done.append(task)
+                        continue
+                    self._done.append(task)
+                    await self._mark(fences)
 
-        await asyncio.gather(*map(follow, chains.values()))
-        if done:
-            await self._finish(Job(), done)
+        results = await asyncio.gather(*map(follow, lanes.values()), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
-    async def _finish(self, job: Job, tasks: Sequence[Task]) -> None:
+    def _with_lanes(self, ordered: list[tuple[str, Task]]) -> Iterator[tuple[str, tuple[str, Task]]]:
+        """(lane, (job, task)): an aggregate goes with the first of its tasks that names a lane, else by itself."""
+        lane_of: dict[str, str] = {}
+        for name, task in ordered:
+            lane = self._jobs[name].lane
+            if lane is not None:
+                lane_of.setdefault(task.aggregate, lane(task))
+        for name, task in ordered:
+            yield lane_of.get(task.aggregate, task.aggregate), (name, task)
+
+    async def _mark(self, fences: dict[int, int]) -> None:
+        """Marks what is done; while one transaction runs, others' tasks gather for the next one."""
+        async with self._marking:
+            done, self._done = self._done, []
+            if done:
+                await self._finish(Job(), done, fences)
+
+    async def _finish(self, job: Job, tasks: Sequence[Task], fences: dict[int, int]) -> None:
         """MySQL effects, fences and done-marks in one transaction; a lost lease leaves no trace."""
-        fences = {p: self._fences[p] for p in {outbox.partition_of(task.aggregate) for task in tasks}}
+        needed = {p: fences[p] for p in {outbox.partition_of(task.aggregate) for task in tasks}}
 
-        async def work(connection: AsyncConnection) -> bool:
-            if not await outbox.holds(connection, self.owner, fences):
-                return False
-            if job.within is not None:
-                await job.within(connection, tasks)
-            await outbox.mark_done(connection, [task.id for task in tasks], self._stores.clock())
-            return True
+        async def work(connection: AsyncConnection) -> list[Task] | None:
+            if not await outbox.holds(connection, self.owner, needed):
+                return None
+            pending = await outbox.still_pending(connection, [task.id for task in tasks])
+            mine = [task for task in tasks if task.id in pending]
+            if mine and job.within is not None:
+                await job.within(connection, mine)
+            if mine:
+                await outbox.mark_done(connection, [task.id for task in mine], self._stores.clock())
+            return mine
 
-        if not await self._stores.sql.write(work):
+        done = await self._stores.sql.write(work)
+        if done is None:
             log.warning("lease_lost", tasks=len(tasks))
-            self._renew_at = 0.0
-            return
-        if job.after is not None:
+            self._fences = {}  # until the next renewal tells what is left
+        elif done and job.after is not None:
             try:
-                await job.after(self._stores, tasks)
-            except StoreUnavailable as error:
-                log.debug("announcement_lost", cause=str(error))
+                await job.after(self._stores, done)
+            except Exception as error:
+                # It has happened; only the telling failed. A viewer's next page or resync has the truth.
+                log.warning("announcement_lost", cause=repr(error))
 
     async def _fail(self, tasks: Sequence[Task], error: Exception) -> None:
         attempts = max(task.attempts for task in tasks) + 1
@@ -187,14 +224,12 @@ class Dispatcher:
         fault = f"{type(error).__name__}: {error}"
         await self._stores.sql.write(lambda c: outbox.mark_failed(c, ids, due_at=due_at, fault=fault, park=park))
 
-    async def _hold_leases(self) -> None:
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._renew_at:
-            return
-        now = self._stores.clock()
-        until = now + timedelta(seconds=LEASE)
-        self._fences = await self._stores.sql.write(lambda c: outbox.lease(c, self.owner, now=now, until=until))
-        self._renew_at = loop.time() + LEASE / 3
+    async def _keep_leases(self) -> None:
+        """Renews for ever, also while a batch runs."""
+        while True:
+            await self.hold_leases()
+            self._nudged.set()
+            await asyncio.sleep(LEASE / 3)
 
     async def _hear_nudges(self) -> None:
         async with self._stores.redis.subscription(keys.NUDGE) as subscription:

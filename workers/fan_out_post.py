@@ -14,6 +14,11 @@ from feed.stores import Stores
 from workers.jobs import Task
 
 
+def lane(task: Task) -> str:
+    """The author's: friends get posts in the order in which they were written."""
+    return f"author:{task.payload['author_id']}"
+
+
 async def run(stores: Stores, task: Task) -> None:
     """Fans out `post.created`, `post.edited`, `post.hidden` or `post.deleted`."""
     kind, post_id = task.payload["kind"], task.payload["post_id"]
@@ -38,11 +43,14 @@ async def run(stores: Stores, task: Task) -> None:
     happened = event(
         task.event_id, kind, at=task.created_at, actor=author_id, about=post_id, version=row.version, data=data
     )
-    await stores.streams.append(happened, [*map(streams.me, people), *_own_stream(kind, row)])
+    await stores.streams.append(happened, [*map(streams.me, people), *_own_stream(kind, row, task)])
 
 
-def _own_stream(kind: str, row: Record) -> list[str]:
-    """The post's own stream, where it tells nobody something wrong: those who keep the post must not hear `hidden`."""
-    if kind == "post.created" or (kind == "post.hidden" and row.visibility != "only_me"):
-        return []
-    return [streams.post(row.id)]
+def _own_stream(kind: str, row: Record, task: Task) -> list[str]:
+    """The post's own stream, where every follower may hear it and nobody hears something wrong.
+
+    After a narrowing some followers must not have the new text, and those who keep the post must not hear `hidden`:
+    both are told on `me`, and the edges end the subscriptions of those who lost it.
+    """
+    told = kind == "post.deleted" or (kind == "post.edited" and not task.payload.get("narrowed"))
+    return [streams.post(row.id)] if told else []

@@ -43,12 +43,14 @@ class Job:
             to do: a long job works in slices, so that nobody waits for it
     within  effects inside MySQL, all tasks of a batch together, in the transaction that marks them done
     after   best-effort announcements once that transaction has committed
+    lane    tasks of one lane are done one after the other, over aggregates: an author's posts arrive in order
     Tasks of a job with `within` commute, so they need not wait for their turn in the aggregate.
     """
 
     each: Callable[[Stores, Task], Awaitable[bool | None]] | None = None
     within: Callable[[AsyncConnection, Sequence[Task]], Awaitable[None]] | None = None
     after: Callable[[Stores, Sequence[Task]], Awaitable[None]] | None = None
+    lane: Callable[[Task], str] | None = None
 
 
 def table() -> dict[str, Job]:
@@ -56,7 +58,7 @@ def table() -> dict[str, Job]:
     from workers import erase_user, fan_out_post, publish_comment, refresh_counts, tell_relation
 
     return {
-        "fan_out_post": Job(each=fan_out_post.run),
+        "fan_out_post": Job(each=fan_out_post.run, lane=fan_out_post.lane),
         "publish_comment": Job(each=publish_comment.run),
         "tell_relation": Job(each=tell_relation.run),
         "refresh_counts": Job(within=refresh_counts.write, after=refresh_counts.announce),

@@ -58,12 +58,14 @@ async def change(call: Call, body: ChangeMe) -> Me:
 
 async def erase(call: Call, body: Erase) -> None:
     """Ends the caller's account."""
+    await _count_proof(call)
     await call.edge.accounts.erase(call.viewer, body.password)
     call.cookie = ""
 
 
 async def change_password(call: Call, body: ChangePassword) -> None:
     """Changes the caller's password; all other sign-ins end."""
+    await _count_proof(call)
     await call.edge.accounts.change_password(call.proved, current=body.current, new=body.new)
 
 
@@ -74,3 +76,8 @@ async def export(call: Call) -> web.Response:
         content_type="application/zip",
         headers={"Content-Disposition": 'attachment; filename="social-export.zip"'},
     )
+
+
+async def _count_proof(call: Call) -> None:
+    """A stolen sign-in must not be good for guessing the password behind it."""
+    await call.edge.limits.count(call.edge.limits.sign_in_account, "prove", str(call.viewer))

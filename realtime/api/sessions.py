@@ -7,6 +7,7 @@ import msgspec
 from feed.accounts import Device, SignedIn
 from feed.pages import Page
 from feed.text import fold
+from realtime.addresses import network_of
 from realtime.api.users import origin
 from realtime.edge import Call
 
@@ -21,9 +22,10 @@ class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def open_session(call: Call, body: SignIn) -> SignedIn:
     """Signs in."""
     limits = call.edge.limits
-    await limits.count(limits.sign_in_address, "sign-in", call.address)
+    network = network_of(call.address)
+    await limits.count(limits.sign_in_address, "sign-in", network)
     # Per account and address: a stranger who guesses cannot lock the owner out from elsewhere.
-    await limits.count(limits.sign_in_account, "sign-in-to", fold(body.username)[:64], call.address)
+    await limits.count(limits.sign_in_account, "sign-in-to", fold(body.username[:64]), network)
     signed_in = await call.edge.accounts.sign_in(username=body.username, password=body.password, origin=origin(call))
     call.cookie = signed_in.token
     return signed_in

@@ -8,6 +8,7 @@ from feed import people, posts
 from feed.accounts import Origin, SignedIn
 from feed.objects import Post, User
 from feed.pages import Page
+from realtime.addresses import network_of
 from realtime.edge import Call
 
 
@@ -29,7 +30,7 @@ def origin(call: Call) -> Origin:
 
 async def sign_up(call: Call, body: SignUp) -> SignedIn:
     """Makes an account and signs it in."""
-    await call.edge.limits.count(call.edge.limits.sign_up_address, "sign-up", call.address)
+    await call.edge.limits.count(call.edge.limits.sign_up_address, "sign-up", network_of(call.address))
     signed_in = await call.edge.accounts.sign_up(
         username=body.username, password=body.password, name=body.name, email=body.email, origin=origin(call)
     )

@@ -15,7 +15,7 @@ import structlog
 from aiohttp import WSMsgType, web
 
 from db import posts, relations
-from db.errors import SocialError, StoreUnavailable
+from db.errors import StoreUnavailable
 from feed import views
 from feed.accounts import Accounts
 from feed.accounts import Session as SignIn
@@ -49,16 +49,32 @@ log = structlog.get_logger(__name__)
 
 CLOSE_WITHIN = 2.0  # seconds that a peer has to answer a close frame
 TICK = 0.25  # seconds: counts leave at most four times a second, deadlines are this exact
+VERIFY_EVERY = 5.0  # seconds between two looks at all sign-ins: how long a lost sign-out order can matter
+VERIFIED_AT_ONCE = 1000  # sign-ins of one query
 PACE = 0.02  # seconds between looks at a socket that is still taking its replay
 REPLAY_WITHIN = 30.0  # seconds that a socket has to take its replay before it is a slow reader
 KERNEL_BUFFER = 64 * 1024  # bytes of SO_SNDBUF: what a stalled socket may hold in the kernel
 UNSENT_LOW = 16 * 1024  # bytes of TCP_NOTSENT_LOWAT: beyond these the transport's buffer, which we see, fills instead
 
 
+class Ending(Exception):
+    """The connection is to be closed with a code; raised in its own task."""
+
+    def __init__(self, code: Code) -> None:
+        super().__init__(code.reason)
+        self.code = code
+
+
 class Connection:
     """One socket with its session, sender and subscriptions."""
 
-    def __init__(self, gateway: Gateway, websocket: web.WebSocketResponse, transport: asyncio.Transport) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        websocket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        task: asyncio.Task[Any],
+    ) -> None:
         self.id = secrets.token_hex(8)
         self.user_id = 0
         self.sign_in: SignIn | None = None
@@ -68,8 +84,11 @@ class Connection:
         self.watched: set[int] = set()
         self.dirty: set[int] = set()
         self.denied: set[int] = set()
-        self.closing: asyncio.Task[None] | None = None
+        self.ending: tuple[Code, int | None] | None = None  # close code and when to come back
+        self.task = task
         self.websocket = websocket
+        self.transport = transport
+        self.rechecks = 0  # how often its rights were looked at anew: a join that ran meanwhile looks again
 
     def send(self, frame: bytes) -> None:
         """Queues a websocket frame."""
@@ -116,6 +135,8 @@ class Gateway:
         self._background.keep("inbox", self.inbox.listen)
         self._background.keep("inbox_checks", self.inbox.keep_checking)
         self._background.keep("ticker", self._tick)
+        self._background.keep("verifier", self._keep_verifying)
+        self.inbox.on_subscribed = self._verify_soon
 
     @property
     def connections(self) -> int:
@@ -141,19 +162,39 @@ class Gateway:
         if transport is None:
             return websocket
         _bound_kernel_buffers(transport)
-        connection = Connection(self, websocket, transport)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a handler always runs in one
+        connection = Connection(self, websocket, transport, task)
         self._connections.add(connection)
+        try:
+            await self._live(connection, request, token, by_cookie)
+            self._forget(connection)  # first, so that nothing is queued behind the close frame
+            await self._shut(connection)
+        finally:
+            self._forget(connection)
+            self._connections.discard(connection)
+        return websocket
+
+    async def _live(self, connection: Connection, request: web.Request, token: str | None, by_cookie: bool) -> None:
+        """The conversation; leaves in `ending` how the socket is to be closed, None when the peer has gone."""
         try:
             refusal = self._refusal(request, token, by_cookie)
             if refusal is not None:
-                await self._close(connection, refusal)
-            else:
-                await self._converse(connection, token)
-        finally:
-            self._forget(connection)
-            if connection.closing is not None:
-                await asyncio.wait([connection.closing])
-        return websocket
+                raise Ending(refusal)
+            await self._converse(connection, token)
+        except Ending as end:
+            connection.ending = connection.ending or (end.code, None)
+        except asyncio.CancelledError:
+            if connection.ending is None:
+                raise
+            connection.task.uncancel()
+        except StoreUnavailable as error:
+            log.warning("live_connection_without_store", session=connection.id, cause=str(error))
+            connection.ending = (protocol.NO_STORE, None)
+        except Exception:
+            # Whatever it was, an HTTP answer must not be written into an open websocket.
+            log.exception("live_connection_died", session=connection.id)
+            connection.ending = (protocol.FAILED, None)
 
     def _refusal(self, request: web.Request, token: str | None, by_cookie: bool) -> Code | None:
         """Why this socket is closed right after the upgrade, where browsers can read the code."""
@@ -202,29 +243,24 @@ class Gateway:
             case Renew(token=renewed):
                 await self._renew(connection, renewed)
             case Close(code=code):
-                await self._close(connection, code)
+                raise Ending(code)
 
     async def _greet(self, connection: Connection, token: str | None, given: str | None, resume: dict[str, At]) -> None:
         """Proves the token, joins `me` and every stream of `resume`, answers welcome, replays, opens the gates."""
         if token is not None and given is not None and token != given:
-            return await self._end(connection, connection.session.refused())
+            raise Ending(protocol.BAD_TOKEN)
         chosen = token or given
-        try:
-            sign_in = await self._accounts.authenticate(chosen) if chosen else None
-        except StoreUnavailable:
-            return await self._close(connection, Code(1011, "a store is unreachable"))
-        if connection.session.state == "closed":
-            return None
+        sign_in = await self._accounts.authenticate(chosen) if chosen else None
         if sign_in is None:
-            return await self._end(connection, connection.session.refused())
+            raise Ending(protocol.BAD_TOKEN)
         connection.user_id, connection.sign_in = sign_in.user_id, sign_in
         if len(self.hub.by_user.get(sign_in.user_id, ())) >= self._max_per_user:
-            return await self._close(connection, protocol.TOO_MANY_CONNECTIONS)
+            raise Ending(protocol.TOO_MANY_CONNECTIONS)
         self.hub.connect(connection)
-        try:
-            await self._separate(connection)
-        except StoreUnavailable:
-            return await self._close(connection, Code(1011, "a store is unreachable"))
+        await self._separate(connection)
+        # Asked again now that an order would find this connection: a sign-out in between is not missed.
+        if not await self._accounts.still_signed_in([sign_in.id]):
+            raise Ending(protocol.BAD_TOKEN)
         outcomes: dict[str, Outcome] = {}
         errors: list[ErrorFrame] = []
         for label in ["me", *(label for label in resume if label != "me")]:
@@ -232,10 +268,6 @@ class Gateway:
                 outcomes[label] = await self._join(connection, label, resume.get(label))
             except Refused:
                 errors.append(_no_stream(label))
-            except StoreUnavailable:
-                return await self._close(connection, Code(1011, "a store is unreachable"))
-        if connection.session.state == "closed":
-            return None  # signed out while it was joining
         connection.session.proved(sign_in.expires_at.timestamp(), time.monotonic())
         streams = {label: Joined(o.top.epoch, o.top.offset, o.recovered) for label, o in outcomes.items()}
         connection.say(
@@ -245,17 +277,22 @@ class Gateway:
             connection.say(error)
         for outcome in outcomes.values():
             await self._open(connection, outcome)
-        return None
+        return
 
     async def _join(self, connection: Connection, label: str, start: At | None) -> Outcome:
         """Joins a stream; one that is on already is joined anew from the position given."""
         if len(connection.subscriptions) >= protocol.MOST_STREAMS and label not in connection.subscriptions:
             raise Refused
-        outcome = await self._joiner.join(connection, label, start)
-        previous = connection.subscriptions.get(label)
+        previous = connection.subscriptions.pop(label, None)
         if previous is not None:
-            self.hub.unsubscribe(previous)
+            self.hub.unsubscribe(previous)  # first: what the new one replays must not come from the old one too
+        rechecks = connection.rechecks
+        outcome = await self._joiner.join(connection, label, start)
         connection.subscriptions[label] = outcome.subscription
+        if connection.rechecks != rechecks:
+            await self._recheck([connection])
+            if label not in connection.subscriptions:
+                raise Refused
         if connection.session.state == "closed":
             self.hub.unsubscribe(outcome.subscription)
         return outcome
@@ -263,14 +300,16 @@ class Gateway:
     async def _open(self, connection: Connection, outcome: Outcome) -> None:
         """Sends the replay at the socket's own pace, then opens the gate."""
         deadline = time.monotonic() + REPLAY_WITHIN
+        connection.session.replaying = True
         for frame in outcome.frames:
             while connection.sender.queued > HIGH_WATER and not connection.sender.closed:
                 if time.monotonic() > deadline:
-                    return await self._close(connection, protocol.SLOW_READER)
+                    raise Ending(protocol.SLOW_READER)
                 await asyncio.sleep(PACE)
             connection.send(frame)
+        connection.session.replayed(time.monotonic())
         outcome.subscription.open(outcome.top)
-        return None
+        return
 
     async def _subscribe(self, connection: Connection, label: str, start: At | None, request_id: str | int) -> None:
         if len(connection.subscriptions) >= protocol.MOST_STREAMS and label not in connection.subscriptions:
@@ -279,8 +318,6 @@ class Gateway:
             outcome = await self._join(connection, label, start)
         except Refused:
             return connection.say(_no_stream(label, request_id))
-        except StoreUnavailable:
-            return await self._close(connection, Code(1011, "a store is unreachable"))
         top = outcome.top
         connection.say(protocol.Subscribed(request_id, label, top.epoch, top.offset, outcome.recovered))
         return await self._open(connection, outcome)
@@ -291,12 +328,12 @@ class Gateway:
             async with self._stores.sql.read() as sql:
                 rows = await posts.by_ids(sql, wanted)
                 seen = await views.seen_posts(sql, connection.user_id, rows.values())
-            await self.inbox.watch({row.id for row in seen})
+            ids = {row.id for row in seen}
+            self.hub.watch(connection, ids, connection.watched)
+            connection.watched = ids
+            await self.inbox.watch(ids)
         except StoreUnavailable:
             return connection.say(ErrorFrame("limit", "Counts are not available now; watch again.", request_id))
-        ids = {row.id for row in seen}
-        self.hub.watch(connection, ids, connection.watched)
-        connection.watched = ids
         for row in seen:
             self.hub.set_counts(row.id, PostCounts(row.counts_version, row.likes, row.comments, row.shares))
         connection.dirty = set(ids)
@@ -318,65 +355,73 @@ class Gateway:
         except StoreUnavailable:
             return  # the present token still holds; the client tries again before it expires
         if sign_in is None or sign_in.user_id != connection.user_id:
-            await self._end(connection, connection.session.refused())
-            return
+            raise Ending(protocol.BAD_TOKEN)
         connection.sign_in = sign_in
         connection.session.renewed(sign_in.expires_at.timestamp())
 
     # --- closing -----------------------------------------------------------------------------------------------------
 
-    async def _end(self, connection: Connection, effects: list[Effect]) -> None:
-        for effect in effects:
-            if isinstance(effect, Close):
-                await self._close(connection, effect.code)
+    def close_soon(self, connection: Connection, code: Code, *, reconnect_in_ms: int | None = None) -> None:
+        """Ends a connection from outside: its own task is interrupted and shuts the socket, whatever it was doing."""
+        if connection.ending is None:
+            connection.ending = (code, reconnect_in_ms)
+            connection.session.state = "closed"
+            connection.task.cancel()
 
-    async def _close(self, connection: Connection, code: Code, *, reconnect_in_ms: int | None = None) -> None:
-        """Sends what is queued, then the close frame; forgets the connection first, so nothing is queued behind."""
+    async def _shut(self, connection: Connection) -> None:
+        """Sends what is queued and the close frame, and waits a little for the peer's own."""
+        if connection.ending is None:
+            return
+        code, reconnect_in_ms = connection.ending
         connection.session.state = "closed"
-        self._forget(connection)
         if reconnect_in_ms is not None:
             connection.say(protocol.Bye(code.number, reconnect_in_ms))
         connection.sender.drain()
-        await connection.websocket.close(code=code.number, message=code.reason.encode())
-
-    def close_soon(self, connection: Connection, code: Code) -> None:
-        """Closes from code that must not wait."""
-        if connection.closing is None:
-            connection.session.state = "closed"
-            connection.closing = asyncio.create_task(self._close_quietly(connection, code))
-
-    async def _close_quietly(self, connection: Connection, code: Code) -> None:
         try:
-            await asyncio.wait_for(self._close(connection, code), CLOSE_WITHIN * 2)
-        except (TimeoutError, OSError, RuntimeError, SocialError) as error:
+            async with asyncio.timeout(CLOSE_WITHIN * 2):
+                await connection.websocket.close(code=code.number, message=code.reason.encode())
+        except (OSError, RuntimeError, TimeoutError) as error:
             log.debug("close_failed", cause=repr(error))
+        finally:
+            # A peer that does not read would keep the rest of its bytes, and its place, for ever.
+            connection.transport.abort()
 
     async def drain(self) -> None:
         """Says good-bye to every connection with a spread delay, so that they do not all come back at once."""
+        await self.inbox.leave_all()
         connections = list(self._connections)
         spread = max(500, 5 * len(connections))
         for connection in connections:
-            delay = secrets.randbelow(spread)
-            if connection.closing is None:
-                connection.closing = asyncio.create_task(self._close_politely(connection, delay))
-        waiting = [c.closing for c in connections if c.closing is not None]
-        if waiting:
-            await asyncio.wait(waiting, timeout=CLOSE_WITHIN * 2)
-
-    async def _close_politely(self, connection: Connection, delay: int) -> None:
-        try:
-            await self._close(connection, protocol.DRAINING, reconnect_in_ms=delay)
-        except (OSError, RuntimeError) as error:
-            log.debug("close_failed", cause=repr(error))
+            self.close_soon(connection, protocol.DRAINING, reconnect_in_ms=secrets.randbelow(spread))
+        if connections:
+            await asyncio.wait([connection.task for connection in connections], timeout=CLOSE_WITHIN * 2)
 
     def _forget(self, connection: Connection) -> None:
-        self._connections.discard(connection)
+        """Takes a connection out of the hub; its socket counts until it is gone."""
         self.hub.watch(connection, set(), connection.watched)
         connection.watched = set()
         for subscription in connection.subscriptions.values():
             self.hub.unsubscribe(subscription)
         connection.subscriptions.clear()
         self.hub.disconnect(connection)
+
+    async def _keep_verifying(self) -> None:
+        """Asks for every open sign-in whether it has ended, for ever: an order may have been lost."""
+        while True:
+            await asyncio.sleep(VERIFY_EVERY)
+            await self._verify()
+
+    def _verify_soon(self) -> None:
+        self._background.spawn("verify", self._verify())
+
+    async def _verify(self) -> None:
+        open_now = [c for c in self._connections if c.sign_in is not None and c.session.state != "closed"]
+        for start in range(0, len(open_now), VERIFIED_AT_ONCE):
+            part = [(c, c.sign_in.id) for c in open_now[start : start + VERIFIED_AT_ONCE] if c.sign_in is not None]
+            living = await self._accounts.still_signed_in({sign_in_id for _, sign_in_id in part})
+            for connection, sign_in_id in part:
+                if sign_in_id not in living:
+                    self.close_soon(connection, protocol.BAD_TOKEN)
 
     def _parted(self, user_ids: set[int]) -> None:
         """A friendship ended or a block came or went: what these people follow is asked for again."""
@@ -397,6 +442,7 @@ class Gateway:
     async def _recheck(self, connections: list[Connection]) -> None:
         """Takes from each connection what its user may not see any more."""
         for connection in connections:
+            connection.rechecks += 1
             followed = {int(label[5:]): label for label in connection.subscriptions if label.startswith("post:")}
             await self._separate(connection)
             async with self._stores.sql.read() as sql:

@@ -67,6 +67,10 @@ class Subscription:
         held, self._held = self._held, []
         for epoch, offset, frame in held:
             self.offer(epoch, offset, frame)
+        stream = self.stream
+        if stream.epoch != self.epoch or stream.offset > self.offset:
+            # The stream began anew, or more came than can be held, while the gate was closed.
+            self.resync(Top(stream.epoch, stream.offset))
 
     def offer(self, epoch: str, offset: int, frame: bytes) -> None:
         """The stream's next item."""
@@ -111,7 +115,7 @@ class LiveStream:
         wants_repair: Callable[[LiveStream], None],
         denied: Mapping[int, Set[Receiver]] | None = None,
     ) -> None:
-        self._denied = denied or {}
+        self._denied = {} if denied is None else denied
         self.name = name
         self.label = label
         self.subscriptions: set[Subscription] = set()

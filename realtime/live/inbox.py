@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 WAIT = 5.0  # seconds that one wait for a message lasts; only bounds how long a stop takes
 LEAVE_AFTER = 2.0  # seconds that a stream without subscriptions is kept: a page flip comes back to it
 TOUCHED_AT_ONCE = 200  # streams per touch call
+REPAIRS_AT_ONCE = 16  # after a restart of the store every stream repairs: requests need connections too
 REPAIR_PAUSE = 0.2  # seconds before a repair that met an unreachable store is tried again
 
 
@@ -43,6 +44,8 @@ class Inbox:
         self._check = min(check, LISTEN / 3)
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._watching: set[str] = set()
+        self._repairing = asyncio.Semaphore(REPAIRS_AT_ONCE)
+        self.on_subscribed: Callable[[], None] = lambda: None
         self.on_signed_out: Callable[[int, set[int]], None] = lambda _user, _sessions: None
         self.on_parted: Callable[[set[int]], None] = lambda _users: None
         self.on_narrowed: Callable[[int], None] = lambda _post: None
@@ -63,7 +66,7 @@ class Inbox:
         return top
 
     async def watch(self, posts: set[int]) -> None:
-        """Makes sure that counts of these posts come to this node. Raises StoreUnavailable."""
+        """Makes sure that counts of these posts, watched in the hub, come to this node. Raises StoreUnavailable."""
         new = {post(post_id) for post_id in posts} - self._watching
         await asyncio.gather(*(self._streams.want_counts(name, self.node) for name in new))
         self._watching |= new
@@ -72,6 +75,7 @@ class Inbox:
         """Reads the channels for ever; raises StoreUnavailable when the connection is lost (its owner restarts it)."""
         async with self._redis.subscription(*keys.inbox_channels(self.node), keys.CONTROL) as subscription:
             self._background.spawn("inbox_check", self.check())
+            self.on_subscribed()
             while True:
                 message = await subscription.next(WAIT)
                 if message is None:
@@ -101,7 +105,19 @@ class Inbox:
                 if top is None or top.epoch != stream.epoch or top.offset > stream.offset:
                     stream.want_repair()
         self._watching &= {post(post_id) for post_id in self._hub.watchers}
-        await self._streams.touch([(name, f"w:{self.node}") for name in self._watching])
+        watched = list(self._watching)
+        for start in range(0, len(watched), TOUCHED_AT_ONCE):
+            await self._streams.touch([(name, f"w:{self.node}") for name in watched[start : start + TOUCHED_AT_ONCE]])
+
+    async def leave_all(self) -> None:
+        """Takes every registration back: the process ends, and its users are not online because of it."""
+        fields = [(name, f"n:{self.node}") for name in {*self._hub.streams, *self._leaving}]
+        fields += [(name, f"w:{self.node}") for name in self._watching]
+        try:
+            for start in range(0, len(fields), TOUCHED_AT_ONCE):
+                await self._streams.leave(fields[start : start + TOUCHED_AT_ONCE])
+        except StoreUnavailable as error:
+            log.debug("leave_lost", cause=str(error))  # the registrations expire by themselves
 
     def _take(self, data: bytes) -> None:
         """A message for streams of this node: `item` lines and payload, or a whisper."""
@@ -136,8 +152,9 @@ class Inbox:
         """Reads what the hub's view is missing; what the log cannot bridge is a restart, never a loop."""
         while self._hub.streams.get(stream.name) is stream:
             try:
-                reading = await self._streams.read(stream.name, stream.epoch, stream.offset)
-                if reading.items is None:
+                async with self._repairing:
+                    reading = await self._streams.read(stream.name, stream.epoch, stream.offset)
+                if reading.top is None or reading.items is None:
                     stream.restart(await self._streams.join(stream.name, self.node))
                     log.info("stream_restarted", stream=stream.name)
                     return
@@ -148,10 +165,11 @@ class Inbox:
                 continue
             if None in bodies:
                 # Deleted or hidden since: every subscription reads its own state again, under its own eyes.
-                stream.restart(reading.top or await self._streams.join(stream.name, self.node))
+                stream.restart(reading.top)
             else:
+                epoch = reading.top.epoch
                 stream.fill(
-                    Live(stream.epoch, item.offset, body, 0 if item.kind in TO_FORGET else item.actor)
+                    Live(epoch, item.offset, body, 0 if item.kind in TO_FORGET else item.actor)
                     for item, body in zip(reading.items, bodies, strict=True)
                     if body is not None
                 )

@@ -26,6 +26,7 @@ from realtime.live.protocol import At, Skip, encode, event_frame, websocket_fram
 
 POST_LABEL = re.compile(r"post:([1-9][0-9]{0,15})")
 POSTS = {"post.created", "post.edited"}
+COMMENTS = {"comment.created", "comment.edited"}
 
 
 class Refused(Exception):
@@ -55,11 +56,11 @@ class Joiner:
         Raises Refused, StoreUnavailable; then nothing stays subscribed.
         """
         name = self._name(receiver, label)
+        await self.authorise(receiver.user_id, label)  # cheaply, before anything is made for it
         subscription = self._hub.subscribe(receiver, name, label)
         try:
             top = await self._inbox.join(subscription.stream)
-            if label != "me":
-                await self._authorise(receiver.user_id, label)
+            await self.authorise(receiver.user_id, label)
             frames = None if start is None else await self._replay(receiver.user_id, name, label, start, top)
         except BaseException:
             self._hub.unsubscribe(subscription)
@@ -74,7 +75,10 @@ class Joiner:
             raise Refused
         return post_stream(int(match.group(1)))
 
-    async def _authorise(self, viewer_id: int, label: str) -> None:
+    async def authorise(self, viewer_id: int, label: str) -> None:
+        """Raises Refused unless the viewer may follow the stream now."""
+        if label == "me":
+            return
         try:
             async with self._stores.sql.read() as connection:
                 await visible(connection, viewer_id, int(label.partition(":")[2]))
@@ -92,6 +96,8 @@ class Joiner:
             return None
         bodies = await self._stores.streams.payloads([item.event_id for item in reading.items])
         allowed = await self._allowed(viewer_id, reading.items)
+        if any(body is None and item.offset in allowed for item, body in zip(reading.items, bodies, strict=True)):
+            return None  # its payload has expired: to skip what the viewer may see would be a silent hole
         return _frames(label, reading.items, bodies, allowed)
 
     async def _allowed(self, viewer_id: int, items: Sequence[Item]) -> set[int]:
@@ -99,6 +105,7 @@ class Joiner:
         post_ids = {item.object for item in items if item.kind in POSTS}
         async with self._stores.sql.read() as connection:
             rows = await posts.by_ids(connection, post_ids)
+            comments = await posts.living_comments(connection, {i.object for i in items if i.kind in COMMENTS})
             people = {item.actor for item in items} | {row.author_id for row in rows.values()}
             audience = await Audience.load(connection, viewer_id, people)
         allowed = set()
@@ -107,6 +114,8 @@ class Joiner:
                 visible_now = True
             elif item.kind in POSTS:
                 visible_now = item.object in rows and audience.sees_post(rows[item.object])
+            elif item.kind in COMMENTS and item.object not in comments:
+                visible_now = False
             else:
                 visible_now = audience.sees_person(item.actor)
             if visible_now:

@@ -240,6 +240,8 @@ NOT_ALLOWED = Code(4502, "origin or permission")
 TOO_MANY_CONNECTIONS = Code(4503, "too many connections")
 PROTOCOL_VERSION = Code(4504, "protocol version")
 TOO_MANY_ERRORS = Code(4505, "too many errors")
+NO_STORE = Code(1011, "a store is unreachable")
+FAILED = Code(1011, "internal error")
 NOT_TEXT = Code(1003, "text frames only")
 CODES = (
     SLOW_READER,

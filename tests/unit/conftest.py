@@ -3,6 +3,6 @@
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
-    "social", deadline=None, database=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow]
+    "social", deadline=None, database=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("social")

@@ -58,6 +58,18 @@ def test_a_single_line_takes_no_line_break_and_no_tab(character: str) -> None:
     assert pointer_of(text.clean, f"a{character}b", "/name", most=10) == "/name"
 
 
+@pytest.mark.parametrize("blank", ["\u200b", "\u3164", "\u2800", "\u2060\u200d"])
+def test_characters_that_show_nothing_are_no_name(blank: str) -> None:
+    assert not text.is_visible(blank)
+    assert pointer_of(text.clean, blank, "/name", least=1, most=5) == "/name"
+
+
+@pytest.mark.parametrize("character", ["\u202e", "\u2066", "\u2069"])
+def test_a_name_cannot_turn_what_stands_behind_it_and_a_text_of_lines_can(character: str) -> None:
+    assert pointer_of(text.clean, f"a{character}b", "/name", most=10) == "/name"
+    assert text.clean(f"a{character}b", "/text", most=10, lines=True) == f"a{character}b"
+
+
 @given(st.text(max_size=40), st.booleans())
 def test_what_was_cleaned_is_clean(words: str, lines: bool) -> None:
     try:

@@ -200,6 +200,16 @@ def test_items_of_the_epoch_that_ended_are_not_taken_for_those_of_the_new_one(no
     assert socket.heard == [("resync", "b", 4)]
 
 
+def test_a_fill_from_the_epoch_that_ended_is_not_taken(node: Node) -> None:
+    socket, _ = node.join(3)
+    node.receive(6)
+    node.stream.restart(Top("b", 3))
+    node.stream.fill([item(4), item(5), item(6)])
+    assert socket.heard == [("resync", "b", 3)]
+    node.receive(4, epoch="b")
+    assert socket.heard == [("resync", "b", 3), 4]
+
+
 def test_an_item_of_the_new_epoch_that_overtakes_the_restart_is_not_lost(node: Node) -> None:
     """The store's answer to the repair and the inbox are two connections: either may be read first."""
     socket, _ = node.join(3)
@@ -455,6 +465,7 @@ def test_typing_is_told_to_those_who_follow_but_not_to_the_writer(node: Node) ->
     writer, reader = Socket(1), Socket(2)
     for socket in (writer, reader):
         subscription = node.hub.subscribe(socket, "post:5", "post:5")
+        subscription.stream.start(Top(EPOCH, 0))
         subscription.open(Top(EPOCH, 0))
     joining = Socket(3)
     node.hub.subscribe(joining, "post:5", "post:5")

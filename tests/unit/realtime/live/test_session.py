@@ -12,6 +12,7 @@ from realtime.live.session import (
     FLOOD_ALLOWED,
     HELLO_WITHIN,
     PONG_WITHIN,
+    PROVE_WITHIN,
     RATE,
     Close,
     Effect,
@@ -134,8 +135,12 @@ def test_a_second_hello_is_an_error_and_changes_nothing(make: object) -> None:
 # --- proving ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_slow_proof_is_not_the_clients_fault() -> None:
-    assert proving().tick(START + 10 * HELLO_WITHIN, WALL) == ([], False)
+def test_a_proof_that_the_stores_do_not_give_in_time_is_not_waited_for() -> None:
+    session = proving()
+    last = START + HELLO_WITHIN + PROVE_WITHIN
+    assert session.tick(last - 0.01, WALL) == ([], False)
+    assert closing(session.tick(last, WALL)[0]) == protocol.NO_STORE
+    assert session.state == "closed"
 
 
 @pytest.mark.parametrize("make", [greeting, proving, opened])
@@ -235,6 +240,17 @@ def test_pings_faster_than_the_patience_do_not_renew_it() -> None:
     pings = [session.tick(START + seconds, WALL) for seconds in (4, 8, 12)]
     assert pings == [([], True)] * 3
     assert closing(session.tick(START + 4 + PONG_WITHIN, WALL)[0]) == protocol.NO_PONG
+
+
+def test_a_peer_that_is_taking_its_replay_is_not_pinged_and_its_silence_means_nothing() -> None:
+    session = opened()
+    session.tick(START + PING, WALL)
+    session.replaying = True
+    assert session.tick(START + PING + 3 * PONG_WITHIN, WALL) == ([], False)
+    taken = START + PING + 3 * PONG_WITHIN
+    session.replayed(taken)
+    assert session.tick(taken, WALL) == ([], True)
+    assert closing(session.tick(taken + PONG_WITHIN, WALL)[0]) == protocol.NO_PONG
 
 
 # --- expiry ----------------------------------------------------------------------------------------------------------
