@@ -74,6 +74,8 @@ def on_sqlite_connect(connection: Any, _record: Any) -> None:
 # https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
 DEADLOCK, LOCK_TIMEOUT = 1213, 1205
 DUPLICATE, NO_PARENT, HAS_CHILD = 1062, 1452, 1451
+CHECK_FAILED = {3819, 4025}  # MySQL, MariaDB: drivers call these operational
+LOST = {1053, 1927, 2006, 2013, 2014, 4031}  # shut down, killed, gone, broken off, out of step, idle
 READ_ONLY = {1290, 1792, 1836}  # a demoted primary: the connection must not go back to the pool
 
 
@@ -108,7 +110,9 @@ def translate(error: BaseException, *, committing: bool = False) -> SocialError:
         if number in (NO_PARENT, HAS_CHILD) or "FOREIGN KEY" in text:
             return MissingParent()
         return StoreRefused("sql", text)
-    lost = error.connection_invalidated or isinstance(error, InterfaceError) or number in (2006, 2013, 2014)
+    lost = error.connection_invalidated or isinstance(error, InterfaceError) or number in LOST
+    if number in CHECK_FAILED:
+        return StoreRefused("sql", text)
     if lost and committing:
         return OutcomeUnknown("sql", text)
     if lost or isinstance(error, OperationalError) or number in READ_ONLY or is_contention(error):

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from db import dialect
-from db.errors import SocialError, StoreUnavailable
+from db.errors import OutcomeUnknown, SocialError, StoreUnavailable
 from db.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -92,7 +92,8 @@ class Database:
                     raise dialect.translate(error, committing=committing) from error
                 log.info("transaction_retried", attempt=attempt, cause=str(error.__cause__))
             except (TimeoutError, OSError) as error:
-                raise StoreUnavailable("sql", str(error)) from error
+                lost = OutcomeUnknown if committing else StoreUnavailable
+                raise lost("sql", str(error) or "no answer in time") from error
             await asyncio.sleep(random.uniform(0, BACKOFF * 2**attempt))  # noqa: S311 - jitter
         raise AssertionError("unreachable")
 

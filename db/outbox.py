@@ -50,22 +50,39 @@ async def add(
 
 
 async def pending(
-    connection: AsyncConnection, partitions: Collection[int], *, commuting: Collection[str], now: datetime, limit: int
+    connection: AsyncConnection,
+    partitions: Collection[int],
+    *,
+    known: Collection[str],
+    commuting: Collection[str],
+    now: datetime,
+    limit: int,
 ) -> list[Record]:
-    """The oldest rows that are not done, ascending ids, but for aggregates that are held back.
+    """The oldest rows that are not done, ascending ids, but for those that are held back.
 
-    A row that is parked or not yet due holds its aggregate back, unless its job is one of `commuting`.
+    A row that is parked, not yet due, or of a job that is not `known` here (a newer release's) holds back what stands
+    behind it in its aggregate, unless its job is one of `commuting`.
     """
-    held = select(outbox.c.aggregate).where(
-        outbox.c.partition.in_(partitions),
-        or_(outbox.c.state == "parked", and_(outbox.c.state == "pending", outbox.c.due_at > now)),
-        outbox.c.job.not_in(commuting),
+    waits = or_(outbox.c.due_at > now, outbox.c.job.not_in(known))
+    held = (
+        select(outbox.c.aggregate, func.min(outbox.c.id).label("first"))
+        .where(
+            outbox.c.partition.in_(partitions),
+            or_(outbox.c.state == "parked", and_(outbox.c.state == "pending", waits)),
+            outbox.c.job.not_in(commuting),
+        )
+        .group_by(outbox.c.aggregate)
+        .subquery()
     )
-    query = select(outbox).where(
-        outbox.c.state == "pending",
-        outbox.c.partition.in_(partitions),
-        outbox.c.due_at <= now,
-        outbox.c.aggregate.not_in(held),
+    query = (
+        select(outbox)
+        .outerjoin(held, held.c.aggregate == outbox.c.aggregate)
+        .where(
+            outbox.c.state == "pending",
+            outbox.c.partition.in_(partitions),
+            outbox.c.due_at <= now,
+            or_(held.c.first.is_(None), outbox.c.id < held.c.first),
+        )
     )
     return list(await connection.execute(query.order_by(outbox.c.id).limit(limit)))
 
@@ -119,19 +136,17 @@ async def lease(connection: AsyncConnection, owner: str, *, now: datetime, until
     rows = {row.partition: row for row in await connection.execute(select(outbox_leases).with_for_update())}
     share = await _share(connection, owner, now=now, until=until)
     mine = sorted(p for p, row in rows.items() if row.owner == owner and row.expires_at > now)
-    free = [p for p in range(PARTITIONS) if p not in rows or rows[p].expires_at <= now]
+    free = [p for p, row in sorted(rows.items()) if row.expires_at <= now]
     held = {p: int(rows[p].fence) for p in mine[:share]}
     await _set_expiry(connection, mine[:share], until)
     await _set_expiry(connection, mine[share:], now)
-    for partition in free[: share - len(held)]:
-        fence = rows[partition].fence + 1 if partition in rows else 1
-        values = {"owner": owner, "fence": fence, "expires_at": until}
-        if partition in rows:
-            await connection.execute(
-                update(outbox_leases).where(outbox_leases.c.partition == partition).values(**values)
-            )
-        else:
-            await connection.execute(insert(outbox_leases).values(partition=partition, **values))
+    for partition in free[: max(0, share - len(held))]:
+        fence = int(rows[partition].fence) + 1
+        await connection.execute(
+            update(outbox_leases)
+            .where(outbox_leases.c.partition == partition)
+            .values(owner=owner, fence=fence, expires_at=until)
+        )
         held[partition] = fence
     return held
 

@@ -239,7 +239,8 @@ outbox = Table(
     **AUTO,
 )
 
-# Who may work on a partition, until when. `fence` grows with every change of owner: a late writer is refused.
+# Who may work on a partition, until when. A row per partition is there from the first migration on: what is not there
+# cannot be locked. `fence` grows with every change of owner: a late writer is refused.
 outbox_leases = Table(
     "outbox_leases",
     metadata,

@@ -97,7 +97,7 @@ def load(flags: dict[str, Any] | None = None, *, file: Path | None = None) -> Se
     if path is not None:
         try:
             values.update(tomllib.loads(path.read_text(encoding="utf-8")))
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsRefused(f"The settings file {path} cannot be read: {error}") from error
         _refuse_unknown(values, str(path))
     environment = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import structlog
 
@@ -29,9 +30,9 @@ class Background:
         """Runs `work` for ever; when it returns or raises, runs it again after a pause."""
         self._tasks[name] = asyncio.create_task(self._keep(name, work), name=name)
 
-    def spawn(self, name: str, work: Awaitable[None]) -> asyncio.Task[None]:
-        """Runs `work` once; a failure is logged, never lost. The task may be cancelled."""
-        task = asyncio.create_task(self._once(name, work), name=name)
+    def spawn(self, name: str, work: Callable[..., Awaitable[None]], *arguments: Any) -> asyncio.Task[None]:
+        """Runs `work(*arguments)` once; a failure is logged, never lost. The task may be cancelled."""
+        task = asyncio.create_task(self._once(name, work, arguments), name=name)
         self._passing.add(task)
         task.add_done_callback(self._passing.discard)
         return task
@@ -61,6 +62,12 @@ class Background:
             except SocialError as error:
                 self._faults[name] = str(error)
                 log.warning("task_failed", task=name, cause=str(error))
+            except asyncio.CancelledError as error:
+                if self._tasks[name].cancelling():
+                    raise
+                # Not this task was cancelled, but something that it waited for.
+                self._faults[name] = repr(error)
+                log.warning("task_failed", task=name, cause=repr(error))
             except Exception as error:
                 self._faults[name] = repr(error)
                 log.exception("task_died", task=name)
@@ -70,9 +77,9 @@ class Background:
             pause = min(pause * 2, RESTART[1])
             self._faults.pop(name, None)
 
-    async def _once(self, name: str, work: Awaitable[None]) -> None:
+    async def _once(self, name: str, work: Callable[..., Awaitable[None]], arguments: tuple[Any, ...]) -> None:
         try:
-            await work
+            await work(*arguments)
         except SocialError as error:
             log.warning("task_failed", task=name, cause=str(error))
         except Exception:

@@ -38,10 +38,10 @@ def decode(name: str, cursor: str | None, start: int) -> int:
         return start
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        version, found, key = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii").split(".")
+        version, _, key = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii").split(".")
         value = int(key)
     except (ValueError, binascii.Error, UnicodeError):
-        version, found, value = "", "", -1
-    if version != "1" or found != name or not 0 <= value <= NEWEST:
+        version, value = "", -1
+    if version != "1" or not 0 <= value <= NEWEST or encode(name, value) != cursor:
         raise Invalid([Fault("/cursor", "Use the `next` of the page before, unchanged, or no cursor at all.")])
     return value

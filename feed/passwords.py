@@ -36,7 +36,10 @@ class Passwords:
 
     async def verify(self, encoded: str | None, password: str) -> bool:
         """True when the password fits; `encoded` None takes as long and is False. Raises Busy when too many wait."""
-        return await self._run(lambda: self._fits(encoded or self._decoy, password)) and encoded is not None
+        return (
+            await self._run(lambda: self._fits(self._decoy if encoded is None else encoded, password))
+            and encoded is not None
+        )
 
     def outdated(self, encoded: str) -> bool:
         """True when a hash was made with other parameters than today's."""

@@ -115,7 +115,7 @@ def normal(text: str) -> str:
 
 def fold(text: str) -> str:
     """Lower case without accents: how names are searched."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return "".join(c for c in decomposed if not unicodedata.combining(c))
 
 

@@ -138,7 +138,8 @@ def fault_of(message: str) -> Fault:
     if match := MISSING_FIELD.search(text):
         return Fault(f"{pointer}/{match.group(1)}", "This field must be given.")
     if match := UNKNOWN_FIELD.search(text):
-        return Fault(f"{pointer}/{match.group(1)}", "There is no such field.")
+        name = match.group(1).replace("~", "~0").replace("/", "~1")  # RFC 6901
+        return Fault(f"{pointer}/{name}", "There is no such field.")
     return Fault(pointer, f"{text}.")
 
 

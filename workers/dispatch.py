@@ -75,11 +75,14 @@ class Dispatcher:
         """One look at the outbox; returns how many tasks were attempted."""
         # What is picked up under these fences is marked under these: a lease lost and won again is another one.
         fences = dict(self._fences)
+        self._done.clear()
         if not fences:
             return 0
         now = self._stores.clock()
         async with self._stores.sql.read() as connection:
-            rows = await outbox.pending(connection, sorted(fences), commuting=self._commuting, now=now, limit=BATCH)
+            rows = await outbox.pending(
+                connection, sorted(fences), known=self._jobs, commuting=self._commuting, now=now, limit=BATCH
+            )
         commuting, ordered = self._choose(rows)
         for job, tasks in commuting.items():
             await self._do_together(job, tasks, fences)
@@ -102,16 +105,10 @@ class Dispatcher:
 
     def _choose(self, rows: Sequence[Record]) -> tuple[dict[str, list[Task]], list[tuple[str, Task]]]:
         """(job -> tasks that commute, [(job, task)] in the order of ids)."""
-        held: set[str] = set()
         commuting: dict[str, list[Task]] = defaultdict(list)
         ordered: list[tuple[str, Task]] = []
         for row in rows:
-            if row.aggregate in held:
-                continue
-            job = self._jobs.get(row.job)
-            if job is None:
-                held.add(row.aggregate)  # of a newer release: a worker that knows it will come
-            elif job.within is not None:
+            if row.job in self._commuting:
                 commuting[row.job].append(Task.of(row))
             else:
                 ordered.append((row.job, Task.of(row)))

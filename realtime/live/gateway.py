@@ -412,7 +412,7 @@ class Gateway:
             await self._verify()
 
     def _verify_soon(self) -> None:
-        self._background.spawn("verify", self._verify())
+        self._background.spawn("verify", self._verify)
 
     async def _verify(self) -> None:
         open_now = [c for c in self._connections if c.sign_in is not None and c.session.state != "closed"]
@@ -437,7 +437,7 @@ class Gateway:
 
     def _recheck_soon(self, connections: list[Connection]) -> None:
         if connections:
-            self._background.spawn("recheck", self._recheck(connections))
+            self._background.spawn("recheck", self._recheck, connections)
 
     async def _recheck(self, connections: list[Connection]) -> None:
         """Takes from each connection what its user may not see any more."""

@@ -66,7 +66,8 @@ class Subscription:
         self.epoch, self.offset = top.epoch, top.offset
         held, self._held = self._held, []
         for epoch, offset, frame in held:
-            self.offer(epoch, offset, frame)
+            if epoch == self.epoch:
+                self.offer(epoch, offset, frame)
         stream = self.stream
         if stream.epoch != self.epoch or stream.offset > self.offset:
             # The stream began anew, or more came than can be held, while the gate was closed.
@@ -123,7 +124,7 @@ class LiveStream:
         self.offset = 0
         self.top_known = False
         self.repairing = False
-        self._held: dict[int, Live] = {}
+        self._held: list[Live] = []
         self._wants_repair = wants_repair
 
     def start(self, top: Top) -> None:
@@ -165,18 +166,16 @@ class LiveStream:
         self._release()
 
     def _hold(self, item: Live) -> None:
-        if item.epoch == self.epoch or not self.top_known:
-            if len(self._held) >= HELD_LIMIT:
-                self._held.pop(next(iter(self._held)))
-            self._held[item.offset] = item
+        """Keeps an item, also of another epoch: it may overtake the restart that makes it the present one."""
+        if len(self._held) >= HELD_LIMIT:
+            del self._held[0]
+        self._held.append(item)
 
     def _release(self) -> None:
-        held, self._held = self._held, {}
-        for offset in sorted(held):
-            if not self.repairing and held[offset].epoch == self.epoch:
-                self.receive(held[offset])
-            elif self.repairing:
-                self._hold(held[offset])
+        """Takes what was held of the present epoch; of any other one nothing can be made any more."""
+        held, self._held = self._held, []
+        for item in sorted((item for item in held if item.epoch == self.epoch), key=lambda item: item.offset):
+            self.receive(item)
 
     def _deliver(self, item: Live) -> None:
         """Encodes once, hands the same bytes to everyone; who must not hear of the actor gets a skip instead."""

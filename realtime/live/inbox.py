@@ -74,7 +74,7 @@ class Inbox:
     async def listen(self) -> None:
         """Reads the channels for ever; raises StoreUnavailable when the connection is lost (its owner restarts it)."""
         async with self._redis.subscription(*keys.inbox_channels(self.node), keys.CONTROL) as subscription:
-            self._background.spawn("inbox_check", self.check())
+            self._background.spawn("inbox_check", self.check)
             self.on_subscribed()
             while True:
                 message = await subscription.next(WAIT)
@@ -146,7 +146,7 @@ class Inbox:
             self.on_narrowed(order["narrowed"])
 
     def _repair_soon(self, stream: LiveStream) -> None:
-        self._background.spawn(f"repair {stream.name}", self._repair(stream))
+        self._background.spawn(f"repair {stream.name}", self._repair, stream)
 
     async def _repair(self, stream: LiveStream) -> None:
         """Reads what the hub's view is missing; what the log cannot bridge is a restart, never a loop."""
@@ -177,7 +177,7 @@ class Inbox:
 
     def _leave_soon(self, name: str) -> None:
         if name not in self._leaving:
-            self._leaving[name] = self._background.spawn(f"leave {name}", self._leave(name))
+            self._leaving[name] = self._background.spawn(f"leave {name}", self._leave, name)
 
     async def _leave(self, name: str) -> None:
         await asyncio.sleep(LEAVE_AFTER)

@@ -293,7 +293,7 @@ def decode(text: str | bytes) -> ClientMessage:
 def _explain(text: str | bytes, message: str) -> ErrorFrame:
     try:
         envelope = msgspec.json.decode(text, type=_Envelope)
-    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeError, RecursionError):
         return ErrorFrame("malformed", "Send one JSON object per frame.")
     request_id = envelope.id if isinstance(envelope.id, str | int) and not isinstance(envelope.id, bool) else None
     if isinstance(request_id, str) and len(request_id) > 64:

@@ -159,10 +159,12 @@ class Session:
             return self._close(protocol.NO_HELLO), False
         if self.state == "proving" and now >= self._deadline + PROVE_WITHIN:
             return self._close(protocol.NO_STORE), False
-        if self.state != "open" or self.replaying:
+        if self.state != "open":
             return [], False
         if wall >= self.expires_at:
             return self._close(protocol.TOKEN_EXPIRED), False
+        if self.replaying:
+            return [], False
         if self._pinged_at is not None and now - self._pinged_at >= PONG_WITHIN:
             return self._close(protocol.NO_PONG), False
         if now >= self._next_ping:
@@ -196,8 +198,8 @@ class Session:
         return []
 
     def _error(self, answer: ErrorFrame) -> list[Effect]:
-        self._errors += 1
-        if self._errors > ERRORS_ALLOWED and answer.code != "rate_limited":
+        self._errors += answer.code != "rate_limited"  # those have a limit of their own
+        if self._errors > ERRORS_ALLOWED:
             return self._close(protocol.TOO_MANY_ERRORS)
         return [Send(answer)]
 

@@ -105,11 +105,12 @@ async def test_me_cannot_be_switched_off(person):
 
 async def test_several_streams_resume_in_one_hello_and_a_refused_one_is_told(person):
     ada, eve = await person("Ada"), await person("Eve")
+    live = await ada.live()
     posts = [await ada.post(f"talk {n}") for n in range(2)]
+    seen = [await live.until(type="event", event="post.created") for _ in posts]
     hidden = await eve.post("secret")
     streams = [f"post:{post['id']}" for post in posts]
-    live = await ada.live()
-    at = {"me": {k: live.frames[0]["streams"]["me"][k] for k in ("epoch", "offset")}}
+    at = {"me": {"epoch": live.frames[0]["streams"]["me"]["epoch"], "offset": seen[-1]["offset"]}}
     for n, stream in enumerate(streams):
         joined = await live.ask(sub(n, stream), id=n)
         at[stream] = {k: joined[k] for k in ("epoch", "offset")}

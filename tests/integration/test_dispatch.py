@@ -109,8 +109,11 @@ async def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 @pytest_asyncio.fixture
 async def desk(opened: Stores, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
-    for table in (schema.outbox, schema.outbox_leases, schema.outbox_workers):
+    for table in (schema.outbox, schema.outbox_workers):
         await opened.sql.write(lambda c, table=table: c.execute(delete(table)))
+    long_ago = datetime(1970, 1, 2, tzinfo=UTC)
+    free = update(schema.outbox_leases).values(owner="", fence=0, expires_at=long_ago)
+    await opened.sql.write(lambda c: c.execute(free))
     clock = Clock()
     desk = Desk(dataclasses.replace(opened, clock=clock), clock)
     monkeypatch.setattr(dispatch, "table", lambda: desk.jobs)

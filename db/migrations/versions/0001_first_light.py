@@ -1,5 +1,6 @@
 """first light: the seed's tables and those they need"""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,7 +31,7 @@ def upgrade() -> None:
         sa.Column("created_at", Moment(), nullable=False),
         sa.Column("done_at", Moment(), nullable=True),
         sa.Column("fault", sa.String(length=500), nullable=True),
-        sa.CheckConstraint("state IN ('pending', 'done', 'parked')", name="ck_outbox_state"),
+        sa.CheckConstraint("state IN ('pending', 'done', 'parked')", name="state"),
         sa.PrimaryKeyConstraint("id", name="pk_outbox"),
         **AUTO,
     )
@@ -66,7 +67,7 @@ def upgrade() -> None:
         sa.Column("timezone", Key(64), nullable=False),
         sa.Column("state", Key(10), nullable=False),
         sa.Column("created_at", Moment(), nullable=False),
-        sa.CheckConstraint("state IN ('active', 'disabled', 'erasing')", name="ck_users_state"),
+        sa.CheckConstraint("state IN ('active', 'disabled', 'erasing')", name="state"),
         sa.PrimaryKeyConstraint("id", name="pk_users"),
         sa.UniqueConstraint("username", name="uq_users_username"),
         **AUTO,
@@ -76,7 +77,7 @@ def upgrade() -> None:
         sa.Column("blocker_id", Id, nullable=False),
         sa.Column("blocked_id", Id, nullable=False),
         sa.Column("created_at", Moment(), nullable=False),
-        sa.CheckConstraint("blocker_id <> blocked_id", name="ck_blocks_not_self"),
+        sa.CheckConstraint("blocker_id <> blocked_id", name="not_self"),
         sa.ForeignKeyConstraint(["blocked_id"], ["users.id"], name="fk_blocks_blocked_id"),
         sa.ForeignKeyConstraint(["blocker_id"], ["users.id"], name="fk_blocks_blocker_id"),
         sa.PrimaryKeyConstraint("blocker_id", "blocked_id", name="pk_blocks"),
@@ -92,9 +93,9 @@ def upgrade() -> None:
         sa.Column("asked_by", Id, nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("changed_at", Moment(), nullable=False),
-        sa.CheckConstraint("state IN ('none', 'requested', 'friends')", name="ck_friendships_state"),
-        sa.CheckConstraint("asked_by IS NULL OR asked_by IN (low_id, high_id)", name="ck_friendships_asked_by"),
-        sa.CheckConstraint("low_id < high_id", name="ck_friendships_canonical_order"),
+        sa.CheckConstraint("state IN ('none', 'requested', 'friends')", name="state"),
+        sa.CheckConstraint("asked_by IS NULL OR asked_by IN (low_id, high_id)", name="asked_by"),
+        sa.CheckConstraint("low_id < high_id", name="canonical_order"),
         sa.ForeignKeyConstraint(["high_id"], ["users.id"], name="fk_friendships_high_id"),
         sa.ForeignKeyConstraint(["low_id"], ["users.id"], name="fk_friendships_low_id"),
         sa.PrimaryKeyConstraint("low_id", "high_id", name="pk_friendships"),
@@ -126,7 +127,7 @@ def upgrade() -> None:
         sa.Column("created_at", Moment(), nullable=False),
         sa.Column("edited_at", Moment(), nullable=True),
         sa.Column("deleted_at", Moment(), nullable=True),
-        sa.CheckConstraint("visibility IN ('friends', 'public', 'only_me')", name="ck_posts_visibility"),
+        sa.CheckConstraint("visibility IN ('friends', 'public', 'only_me')", name="visibility"),
         sa.ForeignKeyConstraint(["author_id"], ["users.id"], name="fk_posts_author_id"),
         sa.PrimaryKeyConstraint("id", name="pk_posts"),
         **AUTO,
@@ -138,7 +139,7 @@ def upgrade() -> None:
         sa.Column("user_id", Id, autoincrement=False, nullable=False),
         sa.Column("friends", sa.Integer(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
-        sa.CheckConstraint("friends >= 0", name="ck_relation_meta_friends"),
+        sa.CheckConstraint("friends >= 0", name="friends"),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_relation_meta_user_id"),
         sa.PrimaryKeyConstraint("user_id", name="pk_relation_meta"),
         **PLAIN,
@@ -211,7 +212,7 @@ def upgrade() -> None:
         sa.Column("likes", sa.Integer(), nullable=False),
         sa.Column("comments", sa.Integer(), nullable=False),
         sa.Column("shares", sa.Integer(), nullable=False),
-        sa.CheckConstraint("likes >= 0 AND comments >= 0 AND shares >= 0", name="ck_post_counts_not_negative"),
+        sa.CheckConstraint("likes >= 0 AND comments >= 0 AND shares >= 0", name="not_negative"),
         sa.ForeignKeyConstraint(["post_id"], ["posts.id"], name="fk_post_counts_post_id"),
         sa.PrimaryKeyConstraint("post_id", name="pk_post_counts"),
         **PLAIN,
@@ -221,52 +222,38 @@ def upgrade() -> None:
         sa.Column("post_id", Id, autoincrement=False, nullable=False),
         sa.Column("shared_id", Id, nullable=False),
         sa.Column("created_at", Moment(), nullable=False),
-        sa.CheckConstraint("post_id <> shared_id", name="ck_shares_not_self"),
+        sa.CheckConstraint("post_id <> shared_id", name="not_self"),
         sa.ForeignKeyConstraint(["post_id"], ["posts.id"], name="fk_shares_post_id"),
         sa.ForeignKeyConstraint(["shared_id"], ["posts.id"], name="fk_shares_shared_id"),
         sa.PrimaryKeyConstraint("post_id", name="pk_shares"),
         **PLAIN,
     )
     op.create_index("ix_shares_shared_id", "shares", ["shared_id"])
+    # One row per partition, free: the dispatchers lock these to share them out.
+    leases = sa.table(
+        "outbox_leases",
+        sa.column("partition", sa.SmallInteger),
+        sa.column("owner", sa.String),
+        sa.column("fence", sa.Integer),
+        sa.column("expires_at", Moment),
+    )
+    free = datetime(1970, 1, 2, tzinfo=UTC)
+    op.bulk_insert(leases, [{"partition": p, "owner": "", "fence": 0, "expires_at": free} for p in range(16)])
 
 
 def downgrade() -> None:
-    op.drop_index("ix_shares_shared_id", "shares")
-
     op.drop_table("shares")
     op.drop_table("post_counts")
-    op.drop_index("ix_likes_user_id_post_id", "likes")
-
     op.drop_table("likes")
-    op.drop_index("ix_comments_post_id_id", "comments")
-    op.drop_index("ix_comments_author_id_id", "comments")
-
     op.drop_table("comments")
-    op.drop_index("ix_user_terms_user_id", "user_terms")
-
     op.drop_table("user_terms")
-    op.drop_index("ix_sessions_user_id", "sessions")
-    op.drop_index("ix_sessions_expires_at", "sessions")
-
     op.drop_table("sessions")
     op.drop_table("relation_meta")
-    op.drop_index("ix_posts_author_id_id", "posts")
-
     op.drop_table("posts")
-    op.drop_index("ix_idempotency_keys_created_at", "idempotency_keys")
-
     op.drop_table("idempotency_keys")
-    op.drop_index("ix_friendships_low_id_state", "friendships")
-    op.drop_index("ix_friendships_high_id_state", "friendships")
-
     op.drop_table("friendships")
-    op.drop_index("ix_blocks_blocked_id", "blocks")
-
     op.drop_table("blocks")
     op.drop_table("users")
     op.drop_table("outbox_workers")
     op.drop_table("outbox_leases")
-    op.drop_index("ix_outbox_state_partition_id", "outbox")
-    op.drop_index("ix_outbox_state_done_at", "outbox")
-
     op.drop_table("outbox")

@@ -174,7 +174,7 @@ async def test_stopping_waits_for_the_cleaning_up(background: Background) -> Non
             cleaned.append(name)
 
     background.keep("kept", lambda: work("kept"))
-    background.spawn("once", work("once"))
+    background.spawn("once", work, "once")
     await asyncio.sleep(0)
     await background.stop()
     assert sorted(cleaned) == ["kept", "once"]
@@ -212,7 +212,7 @@ async def test_a_task_of_one_run_is_not_repeated_and_its_fault_disturbs_nobody(
         runs += 1
         raise fault
 
-    background.spawn("once", work())
+    background.spawn("once", work)
     for _ in range(5):
         await asyncio.sleep(0)
     assert runs == 1
