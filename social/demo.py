@@ -135,6 +135,9 @@ async def _people(stores: Stores, settings: Settings, file: Path, ids: dict[str,
                     username=username, password=password, name=name, email=None, origin=origin
                 )
                 ids[username] = int(made.user.id)
+                opened = await accounts.authenticate(made.token)
+                if opened is not None:  # nobody sits at this device
+                    await accounts.sign_out(opened.user_id, opened.id)
     finally:
         accounts.close()
     names = sorted(ids)
@@ -180,6 +183,7 @@ class Bots:
         self._stores = stores
         self._ids = [signs.ids[name] for name in BOTS]
         self._random = random.Random()  # noqa: S311 - a demo
+        self._words: list[str] = []
 
     async def run(self) -> None:
         """Acts for ever."""
@@ -192,7 +196,7 @@ class Bots:
         others = [post for post in page.items if post.author.id != str(bot)]
         choice = self._random.random()
         if choice < 0.3 or not others:
-            words = self._random.choice(SMALL_THINGS)
+            words = self._next_words()
             await posts.create(self._stores, bot, words=words, visibility="public", media=[], key=None)
             await self._tidy(bot)
         elif choice < 0.6:
@@ -201,6 +205,12 @@ class Bots:
         else:
             post = self._random.choice(others)
             await likes.set_like(self._stores, bot, int(post.id), active=not post.liked)
+
+    def _next_words(self) -> str:
+        """Every small thing once before any of them twice."""
+        if not self._words:
+            self._words = self._random.sample(SMALL_THINGS, len(SMALL_THINGS))
+        return self._words.pop()
 
     async def _tidy(self, bot: int) -> None:
         page = await posts.of_person(self._stores, bot, bot, cursor=None, limit=KEPT + 1)

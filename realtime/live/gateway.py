@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from aiohttp import WSMsgType, web
 
-from db import posts, relations
+from db import posts
 from db.errors import StoreUnavailable
 from feed import views
 from feed.accounts import Accounts
@@ -30,6 +30,7 @@ from realtime.live.hub import Hub, Subscription
 from realtime.live.inbox import Inbox
 from realtime.live.joining import Joiner, Outcome, Refused
 from realtime.live.protocol import At, Code, ErrorFrame, Joined, PostCounts
+from realtime.live.rights import Holder, Rights, no_stream
 from realtime.live.sender import HIGH_WATER, Sender
 from realtime.live.session import (
     Close,
@@ -49,8 +50,6 @@ log = structlog.get_logger(__name__)
 
 CLOSE_WITHIN = 2.0  # seconds that a peer has to answer a close frame
 TICK = 0.25  # seconds: counts leave at most four times a second, deadlines are this exact
-VERIFY_EVERY = 5.0  # seconds between two looks at all sign-ins: how long a lost sign-out order can matter
-VERIFIED_AT_ONCE = 1000  # sign-ins of one query
 PACE = 0.02  # seconds between looks at a socket that is still taking its replay
 REPLAY_WITHIN = 30.0  # seconds that a socket has to take its replay before it is a slow reader
 KERNEL_BUFFER = 64 * 1024  # bytes of SO_SNDBUF: what a stalled socket may hold in the kernel
@@ -118,9 +117,7 @@ class Gateway:
     ) -> None:
         self.hub = Hub()
         self.inbox = Inbox(stores.redis, stores.streams, self.hub, background, check=ping_seconds / 2)
-        self.inbox.on_signed_out = self._signed_out
-        self.inbox.on_parted = self._parted
-        self.inbox.on_narrowed = self._narrowed
+        self._rights = Rights(stores, accounts, self.hub, self.inbox, background, sign_out=self._sign_out)
         self.ping_seconds = ping_seconds
         self._joiner = Joiner(stores, self.hub, self.inbox)
         self._stores = stores
@@ -135,8 +132,7 @@ class Gateway:
         self._background.keep("inbox", self.inbox.listen)
         self._background.keep("inbox_checks", self.inbox.keep_checking)
         self._background.keep("ticker", self._tick)
-        self._background.keep("verifier", self._keep_verifying)
-        self.inbox.on_subscribed = self._verify_soon
+        self._background.keep("verifier", self._rights.keep_verifying)
 
     @property
     def connections(self) -> int:
@@ -257,7 +253,7 @@ class Gateway:
         if len(self.hub.by_user.get(sign_in.user_id, ())) >= self._max_per_user:
             raise Ending(protocol.TOO_MANY_CONNECTIONS)
         self.hub.connect(connection)
-        await self._separate(connection)
+        await self._rights.separate(connection)
         # Asked again now that an order would find this connection: a sign-out in between is not missed.
         if not await self._accounts.still_signed_in([sign_in.id]):
             raise Ending(protocol.BAD_TOKEN)
@@ -267,7 +263,7 @@ class Gateway:
             try:
                 outcomes[label] = await self._join(connection, label, resume.get(label))
             except Refused:
-                errors.append(_no_stream(label))
+                errors.append(no_stream(label))
         connection.session.proved(sign_in.expires_at.timestamp(), time.monotonic())
         streams = {label: Joined(o.top.epoch, o.top.offset, o.recovered) for label, o in outcomes.items()}
         connection.say(
@@ -290,7 +286,7 @@ class Gateway:
         outcome = await self._joiner.join(connection, label, start)
         connection.subscriptions[label] = outcome.subscription
         if connection.rechecks != rechecks:
-            await self._recheck([connection])
+            await self._rights.recheck([connection])
             if label not in connection.subscriptions:
                 raise Refused
         if connection.session.state == "closed":
@@ -317,7 +313,7 @@ class Gateway:
         try:
             outcome = await self._join(connection, label, start)
         except Refused:
-            return connection.say(_no_stream(label, request_id))
+            return connection.say(no_stream(label, request_id))
         top = outcome.top
         connection.say(protocol.Subscribed(request_id, label, top.epoch, top.offset, outcome.recovered))
         return await self._open(connection, outcome)
@@ -368,6 +364,10 @@ class Gateway:
             connection.session.state = "closed"
             connection.task.cancel()
 
+    def _sign_out(self, holder: Holder) -> None:
+        assert isinstance(holder, Connection)  # noqa: S101 - the hub holds no others
+        self.close_soon(holder, protocol.BAD_TOKEN)
+
     async def _shut(self, connection: Connection) -> None:
         """Sends what is queued and the close frame, and waits a little for the peer's own."""
         if connection.ending is None:
@@ -405,69 +405,6 @@ class Gateway:
         connection.subscriptions.clear()
         self.hub.disconnect(connection)
 
-    async def _keep_verifying(self) -> None:
-        """Asks for every open sign-in whether it has ended, for ever: an order may have been lost."""
-        while True:
-            await asyncio.sleep(VERIFY_EVERY)
-            await self._verify()
-
-    def _verify_soon(self) -> None:
-        self._background.spawn("verify", self._verify)
-
-    async def _verify(self) -> None:
-        open_now = [c for c in self._connections if c.sign_in is not None and c.session.state != "closed"]
-        for start in range(0, len(open_now), VERIFIED_AT_ONCE):
-            part = [(c, c.sign_in.id) for c in open_now[start : start + VERIFIED_AT_ONCE] if c.sign_in is not None]
-            living = await self._accounts.still_signed_in({sign_in_id for _, sign_in_id in part})
-            for connection, sign_in_id in part:
-                if sign_in_id not in living:
-                    self.close_soon(connection, protocol.BAD_TOKEN)
-
-    def _parted(self, user_ids: set[int]) -> None:
-        """A friendship ended or a block came or went: what these people follow is asked for again."""
-        for user_id in user_ids:
-            self._recheck_soon([c for c in self.hub.by_user.get(user_id, ()) if isinstance(c, Connection)])
-
-    def _narrowed(self, post_id: int) -> None:
-        """A post is for fewer people: whoever follows or watches it is asked for again."""
-        stream = self.hub.streams.get(post_stream(post_id))
-        receivers = set(self.hub.watchers.get(post_id, ()))
-        receivers |= {s.receiver for s in stream.subscriptions} if stream is not None else set()
-        self._recheck_soon([c for c in receivers if isinstance(c, Connection)])
-
-    def _recheck_soon(self, connections: list[Connection]) -> None:
-        if connections:
-            self._background.spawn("recheck", self._recheck, connections)
-
-    async def _recheck(self, connections: list[Connection]) -> None:
-        """Takes from each connection what its user may not see any more."""
-        for connection in connections:
-            connection.rechecks += 1
-            followed = {int(label[5:]): label for label in connection.subscriptions if label.startswith("post:")}
-            await self._separate(connection)
-            async with self._stores.sql.read() as sql:
-                rows = await posts.by_ids(sql, followed.keys() | connection.watched)
-                seen = {row.id for row in await views.seen_posts(sql, connection.user_id, rows.values())}
-            for post_id in followed.keys() - seen:
-                subscription = connection.subscriptions.pop(followed[post_id], None)
-                if subscription is not None:
-                    self.hub.unsubscribe(subscription)
-                    connection.say(_no_stream(followed[post_id]))
-            kept = connection.watched & seen
-            self.hub.watch(connection, kept, connection.watched)
-            connection.watched = kept
-            connection.dirty &= kept
-
-    async def _separate(self, connection: Connection) -> None:
-        """Loads the people of whom this connection must hear nothing."""
-        async with self._stores.sql.read() as sql:
-            self.hub.deny(connection, await relations.separated_from(sql, connection.user_id))
-
-    def _signed_out(self, user_id: int, session_ids: set[int]) -> None:
-        for receiver in list(self.hub.by_user.get(user_id, ())):
-            if isinstance(receiver, Connection) and receiver.sign_in and receiver.sign_in.id in session_ids:
-                self.close_soon(receiver, protocol.BAD_TOKEN)
-
     # --- time --------------------------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
@@ -492,10 +429,6 @@ class Gateway:
         connection.dirty.clear()
         if counts:
             connection.say(protocol.LatestCounts(counts))
-
-
-def _no_stream(label: str, request_id: str | int | None = None) -> ErrorFrame:
-    return ErrorFrame("forbidden_or_missing", f"There is no stream {label}, or you may not follow it.", request_id)
 
 
 def _bound_kernel_buffers(transport: asyncio.Transport) -> None:

@@ -36,7 +36,9 @@ export function length(text) {
 
 /** First letters of the first and last word; whole graphemes, so that no accent or emoji is cut in two. */
 export function initials(name) {
-  const words = name.trim().split(/\s+/u).filter(Boolean);
+  const all = name.trim().split(/\s+/u).filter(Boolean);
+  const named = all.filter((word) => /^[\p{L}\p{N}]/u.test(word)); // not the bracket of “Theo (bot)”
+  const words = named.length ? named : all;
   const picked = words.length > 1 ? [words[0], words.at(-1)] : words;
   return picked.map((word) => segments.segment(word)[Symbol.iterator]().next().value.segment).join('').toLocaleUpperCase(locale);
 }
