@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import and_, delete, func, insert, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.engine import Record
@@ -63,13 +63,14 @@ async def pending(
     A row that is parked, not yet due, or of a job that is not `known` here (a newer release's) holds back what stands
     behind it in its aggregate, unless its job is one of `commuting`.
     """
-    waits = or_(outbox.c.due_at > now, outbox.c.job.not_in(known))
+    waits = or_(outbox.c.state == "parked", outbox.c.due_at > now, outbox.c.job.not_in(known))
     held = (
         select(outbox.c.aggregate, func.min(outbox.c.id).label("first"))
         .where(
+            outbox.c.state.in_(("pending", "parked")),  # by the index: done rows are kept for days
             outbox.c.partition.in_(partitions),
-            or_(outbox.c.state == "parked", and_(outbox.c.state == "pending", waits)),
             outbox.c.job.not_in(commuting),
+            waits,
         )
         .group_by(outbox.c.aggregate)
         .subquery()
@@ -186,3 +187,30 @@ async def release(connection: AsyncConnection, owner: str, now: datetime) -> Non
     """Gives back every lease of a worker that stops."""
     await connection.execute(update(outbox_leases).where(outbox_leases.c.owner == owner).values(expires_at=now))
     await connection.execute(delete(outbox_workers).where(outbox_workers.c.owner == owner))
+
+
+# --- for operators ---------------------------------------------------------------------------------------------------
+
+
+async def waiting(connection: AsyncConnection, *, state: str, limit: int) -> list[Record]:
+    """The oldest rows in a state ('pending' or 'parked'), ascending ids."""
+    query = select(outbox).where(outbox.c.state == state).order_by(outbox.c.id).limit(limit)
+    return list(await connection.execute(query))
+
+
+async def retry(connection: AsyncConnection, task_id: int, now: datetime) -> bool:
+    """Makes a parked or waiting row due now, with its attempts forgotten; False when there is none."""
+    return await _change_waiting(connection, task_id, state="pending", attempts=0, due_at=now)
+
+
+async def drop(connection: AsyncConnection, task_id: int, now: datetime) -> bool:
+    """Marks a parked or waiting row done without doing it; its aggregate goes on. False when there is none."""
+    return await _change_waiting(connection, task_id, state="done", done_at=now)
+
+
+async def _change_waiting(connection: AsyncConnection, task_id: int, **values: Any) -> bool:
+    where = (outbox.c.id == task_id, outbox.c.state.in_(("pending", "parked")))
+    row = (await connection.execute(select(outbox.c.id).where(*where).with_for_update())).first()
+    if row is not None:
+        await connection.execute(update(outbox).where(*where).values(**values))
+    return row is not None

@@ -234,7 +234,7 @@ outbox = Table(
     Column("done_at", Moment, nullable=True),
     Column("fault", String(500), nullable=True),
     CheckConstraint("state IN ('pending', 'done', 'parked')", name="state"),
-    Index(None, "state", "partition", "id"),
+    Index(None, "state", "id"),
     Index(None, "state", "done_at"),
     **AUTO,
 )

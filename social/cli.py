@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 bench = typer.Typer(no_args_is_help=True, help="Benchmarks: they print figures, and prove nothing by passing.")
 app.add_typer(bench, name="bench")
+outbox = typer.Typer(no_args_is_help=True, help="The work that commits promised: what waits, what was parked and why.")
+app.add_typer(outbox, name="outbox")
 
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML); default $SOCIAL_CONFIG.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
@@ -112,6 +114,35 @@ def settings() -> None:
         default = field.get_default()
         shown = default.get_secret_value() if hasattr(default, "get_secret_value") else default
         typer.echo(f"SOCIAL_{name.upper():<24} {shown!s:<24} {field.description}")
+
+
+@outbox.command("list")
+def list_tasks(
+    state: Annotated[str, typer.Option(help="`parked` or `pending`.")] = "parked", config: Config = None
+) -> None:
+    """List the oldest rows: id, aggregate, job, attempts, when it was made, its fault."""
+    from social.tasks import listing
+
+    if state not in ("parked", "pending"):
+        raise typer.BadParameter("`parked` or `pending`.", param_hint="--state")
+    lines = _run(listing(load(file=config), state=state))
+    typer.echo("\n".join(lines) if lines else f"Nothing is {state}.")
+
+
+@outbox.command("retry")
+def retry_task(task: Annotated[int, typer.Argument(help="The row's id.")], config: Config = None) -> None:
+    """Make a parked or waiting row due now, its attempts forgotten."""
+    from social.tasks import change
+
+    _run(change(load(file=config), task, drop=False))
+
+
+@outbox.command("drop")
+def drop_task(task: Annotated[int, typer.Argument(help="The row's id.")], config: Config = None) -> None:
+    """Give a parked or waiting row up: it counts as done, and what stands behind it goes on."""
+    from social.tasks import change
+
+    _run(change(load(file=config), task, drop=True))
 
 
 @bench.command()

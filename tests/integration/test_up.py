@@ -10,7 +10,9 @@ import subprocess
 import time
 from pathlib import Path
 
+import pymysql
 import pytest
+from sqlalchemy import make_url
 
 from tests.sites import SOCIAL
 
@@ -127,3 +129,29 @@ def test_doctor_names_the_ill_store_and_what_to_do(mariadb_database, redis_url):
     code, said = refusal("doctor", **stores, **keys)
     lines = {line.split()[1]: line.split()[0] for line in said.splitlines() if line.startswith(("ok", "ILL"))}
     assert (lines["mysql"], lines["s3"]) == ("ok", "ILL")
+
+
+def test_a_parked_task_is_listed_with_its_fault_and_can_be_retried_or_dropped(mariadb_database):
+    url = mariadb_database()
+    store = {"SOCIAL_DATABASE_URL": url}
+    assert refusal("migrate", **store)[0] == 0
+    statement = (
+        "INSERT INTO outbox (id, `partition`, aggregate, job, payload, state, attempts, due_at, created_at, fault) "
+        "VALUES "
+        "(1, 3, 'post:1', 'fan_out_post', '{}', 'parked', 10, NOW(3), NOW(3), 'KeyError: gone'), "
+        "(2, 3, 'post:2', 'fan_out_post', '{}', 'parked', 10, NOW(3), NOW(3), 'KeyError: gone too')"
+    )
+    parts = make_url(url)
+    with pymysql.connect(host=parts.host, port=parts.port, user=parts.username, database=parts.database) as connection:
+        connection.cursor().execute(statement)
+        connection.commit()
+    code, said = refusal("outbox", "list", **store)
+    assert code == 0
+    assert [line.split()[0] for line in said.splitlines()] == ["1", "2"]
+    assert "KeyError: gone" in said
+    assert refusal("outbox", "retry", "1", **store)[0] == 0
+    assert refusal("outbox", "drop", "2", **store)[0] == 0
+    assert "Nothing is parked" in refusal("outbox", "list", **store)[1]
+    assert refusal("outbox", "list", "--state", "pending", **store)[1].split()[0] == "1"
+    code, said = refusal("outbox", "retry", "2", **store)
+    assert (code, said.count("\n")) == (1, 1)

@@ -36,7 +36,7 @@ def upgrade() -> None:
         **AUTO,
     )
     op.create_index("ix_outbox_state_done_at", "outbox", ["state", "done_at"])
-    op.create_index("ix_outbox_state_partition_id", "outbox", ["state", "partition", "id"])
+    op.create_index("ix_outbox_state_id", "outbox", ["state", "id"])
 
     op.create_table(
         "outbox_leases",
