@@ -24,7 +24,7 @@ from db import outbox, posts, relations, users
 from db.engine import Record
 from db.errors import DuplicateKey, StoreUnavailable
 from feed import text, views
-from feed.errors import Conflict, Fault, Invalid, NotFound, Unauthenticated
+from feed.errors import Busy, Conflict, Fault, Invalid, NotFound, Unauthenticated
 from feed.objects import Timestamp, User, timestamp
 from feed.pages import NEWEST
 from feed.passwords import Passwords
@@ -139,10 +139,8 @@ class Accounts:
         renewed = await self._passwords.hash(given) if self._passwords.outdated(row.password_hash) else None
 
         async def work(connection: AsyncConnection) -> SignedIn:
-            locked = await users.lock(connection, row.id)
-            if locked is None or locked.state != "active" or locked.password_hash != row.password_hash:
-                # The password was changed while this one was being verified: it ends every other sign-in, this too.
-                raise Unauthenticated("Wrong username or password.", code="wrong_credentials")
+            # A password that was changed while this one was being verified ends every other sign-in, this one too.
+            await _still(connection, row)
             if renewed is not None:
                 await users.change(connection, row.id, password_hash=renewed)
             return await self._open(connection, row.id, origin)
@@ -196,6 +194,7 @@ class Accounts:
         encoded = await self._passwords.hash(new)
 
         async def work(connection: AsyncConnection) -> list[int]:
+            await _still(connection, row)
             await users.change(connection, session.user_id, password_hash=encoded)
             return await users.end_sessions(connection, session.user_id, but=session.id)
 
@@ -234,12 +233,10 @@ class Accounts:
 
     async def erase(self, user_id: int, password: str) -> None:
         """Ends an account: invisible and signed out with this commit, its rows removed by a job that may resume."""
-        await self._prove(user_id, password, "/password")
+        row = await self._prove(user_id, password, "/password")
 
         async def work(connection: AsyncConnection) -> list[int]:
-            row = await users.lock(connection, user_id)
-            if row is None or row.state == "erasing":
-                return []
+            await _still(connection, row)
             await users.change(connection, user_id, state="erasing")
             now = self._stores.clock()
             await outbox.add(connection, f"user:{user_id}", [("erase_user", {"user_id": user_id})], now)
@@ -318,6 +315,13 @@ class Accounts:
     async def _close_sockets(self, user_id: int, session_ids: list[int]) -> None:
         if session_ids:
             await self._stores.tell_edges(signed_out={"user": user_id, "sessions": session_ids})
+
+
+async def _still(connection: AsyncConnection, proved: Record) -> None:
+    """Locks an account; raises Busy when it is not any more what its password was proved against."""
+    row = await users.lock(connection, proved.id)
+    if row is None or row.state != "active" or row.password_hash != proved.password_hash:
+        raise Busy("This account has just been changed. Try again.")
 
 
 async def _posts_of(connection: AsyncConnection, user_id: int) -> list[dict[str, Any]]:

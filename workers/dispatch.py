@@ -38,6 +38,7 @@ BATCH_WITHIN = 3.0  # seconds after which a batch begins nothing new: new arriva
 AT_ONCE = 16  # tasks that run side by side
 PARK_AFTER = 10  # attempts at a task whose fault is not a passing one
 BACKOFF = (0.2, 60.0)  # seconds: first and longest pause after a failed attempt, doubling
+PASSING = 1.0  # seconds before a task is tried again that met a store which did not answer
 NUDGE_WAIT = 5.0  # seconds that one wait for a nudge lasts; only bounds how long a stop takes
 
 
@@ -52,6 +53,7 @@ class Dispatcher:
         self._nudged = asyncio.Event()
         self._fences: dict[int, int] = {}
         self._done: list[Task] = []
+        self._lost: set[int] = set()
         self._marking = asyncio.Lock()
 
     def start(self, background: Background) -> None:
@@ -76,6 +78,7 @@ class Dispatcher:
         # What is picked up under these fences is marked under these: a lease lost and won again is another one.
         fences = dict(self._fences)
         self._done.clear()
+        self._lost.clear()
         if not fences:
             return 0
         now = self._stores.clock()
@@ -125,7 +128,7 @@ class Dispatcher:
             for task in tasks:
                 groups[task.aggregate].append(task)
             if len(groups) == 1:
-                await self._fail(tasks, error)
+                await self._fail(tasks, error, fences)
                 return
             for group in groups.values():
                 await self._do_together(name, group, fences)
@@ -154,10 +157,10 @@ class Dispatcher:
                             continue
                     except Exception as error:
                         held.add(task.aggregate)
-                        await self._fail([task], error)
+                        await self._fail([task], error, fences)
                         continue
-                    self._done.append(task)
-                    await self._mark(fences)
+                    if not await self._mark(task, fences):
+                        return  # another worker has the lease
 
         results = await asyncio.gather(*map(follow, lanes.values()), return_exceptions=True)
         for result in results:
@@ -174,44 +177,49 @@ class Dispatcher:
         for name, task in ordered:
             yield lane_of.get(task.aggregate, task.aggregate), (name, task)
 
-    async def _mark(self, fences: dict[int, int]) -> None:
-        """Marks what is done; while one transaction runs, others' tasks gather for the next one."""
+    async def _mark(self, task: Task, fences: dict[int, int]) -> bool:
+        """Marks a task done; False when its lease is lost. While one transaction runs, others' tasks gather for the
+        next one: the first of them to get its turn marks them all."""
+        self._done.append(task)
         async with self._marking:
-            done, self._done = self._done, []
-            if done:
-                await self._finish(Job(), done, fences)
+            if task in self._done:
+                group, self._done = self._done, []
+                self._lost.update(await self._finish(Job(), group, fences))
+        return task.id not in self._lost
 
-    async def _finish(self, job: Job, tasks: Sequence[Task], fences: dict[int, int]) -> None:
-        """MySQL effects, fences and done-marks in one transaction; a lost lease leaves no trace."""
-        needed = {p: fences[p] for p in {outbox.partition_of(task.aggregate) for task in tasks}}
+    async def _finish(self, job: Job, tasks: Sequence[Task], fences: dict[int, int]) -> set[int]:
+        """MySQL effects, fences and done-marks in one transaction; returns the ids of those whose lease is lost."""
+        partitions = {task.id: outbox.partition_of(task.aggregate) for task in tasks}
+        needed = {p: fences[p] for p in set(partitions.values())}
 
-        async def work(connection: AsyncConnection) -> list[Task] | None:
-            if not await outbox.holds(connection, self.owner, needed):
-                return None
+        async def work(connection: AsyncConnection) -> tuple[list[Task], set[int]]:
+            held = await outbox.held(connection, self.owner, needed)
             pending = await outbox.still_pending(connection, [task.id for task in tasks])
-            mine = [task for task in tasks if task.id in pending]
+            mine = [task for task in tasks if partitions[task.id] in held and task.id in pending]
             if mine and job.within is not None:
                 await job.within(connection, mine)
             if mine:
                 await outbox.mark_done(connection, [task.id for task in mine], self._stores.clock())
-            return mine
+            return mine, {task.id for task in tasks if partitions[task.id] not in held}
 
-        done = await self._stores.sql.write(work)
-        if done is None:
-            log.warning("lease_lost", tasks=len(tasks))
+        done, lost = await self._stores.sql.write(work)
+        if lost:
+            log.warning("lease_lost", tasks=len(lost))
             self._fences = {}  # until the next renewal tells what is left
-        elif done and job.after is not None:
+        if done and job.after is not None:
             try:
                 await job.after(self._stores, done)
             except Exception as error:
                 # It has happened; only the telling failed. A viewer's next page or resync has the truth.
                 log.warning("announcement_lost", cause=repr(error))
+        return lost
 
-    async def _fail(self, tasks: Sequence[Task], error: Exception) -> None:
-        attempts = max(task.attempts for task in tasks) + 1
+    async def _fail(self, tasks: Sequence[Task], error: Exception, fences: dict[int, int]) -> None:
+        """Puts tasks off, or parks them: only faults that are not passing ones count as attempts."""
         passing = isinstance(error, SocialError) and error.temporary
+        attempts = max(task.attempts for task in tasks) + (not passing)
         park = not passing and attempts >= PARK_AFTER
-        pause = min(BACKOFF[0] * 2 ** (attempts - 1), BACKOFF[1])
+        pause = PASSING if passing else min(BACKOFF[0] * 2 ** (attempts - 1), BACKOFF[1])
         ids = [task.id for task in tasks]
         if passing:
             log.warning("task_waits", tasks=ids, seconds=pause, cause=str(error))
@@ -219,7 +227,13 @@ class Dispatcher:
             log.error("task_failed", tasks=ids, attempts=attempts, parked=park, exc_info=error)
         due_at = self._stores.clock() + timedelta(seconds=pause)
         fault = f"{type(error).__name__}: {error}"
-        await self._stores.sql.write(lambda c: outbox.mark_failed(c, ids, due_at=due_at, fault=fault, park=park))
+        needed = {p: fences[p] for p in {outbox.partition_of(task.aggregate) for task in tasks}}
+
+        async def work(connection: AsyncConnection) -> None:
+            if await outbox.held(connection, self.owner, needed) == set(needed):
+                await outbox.mark_failed(connection, ids, due_at=due_at, fault=fault, counts=not passing, park=park)
+
+        await self._stores.sql.write(work)
 
     async def _keep_leases(self) -> None:
         """Renews for ever, also while a batch runs."""

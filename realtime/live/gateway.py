@@ -87,7 +87,7 @@ class Connection:
         self.task = task
         self.websocket = websocket
         self.transport = transport
-        self.rechecks = 0  # how often its rights were looked at anew: a join that ran meanwhile looks again
+        self.rechecks = 0
 
     def send(self, frame: bytes) -> None:
         """Queues a websocket frame."""
@@ -265,6 +265,8 @@ class Gateway:
             except Refused:
                 errors.append(no_stream(label))
         connection.session.proved(sign_in.expires_at.timestamp(), time.monotonic())
+        for label in [label for label in outcomes if label not in connection.subscriptions]:
+            del outcomes[label]  # revoked while the next one was joined; the error has been said
         streams = {label: Joined(o.top.epoch, o.top.offset, o.recovered) for label, o in outcomes.items()}
         connection.say(
             protocol.Welcome(connection.id, str(sign_in.user_id), self.ping_seconds, protocol.MAX_MESSAGE, streams)
@@ -282,11 +284,11 @@ class Gateway:
         previous = connection.subscriptions.pop(label, None)
         if previous is not None:
             self.hub.unsubscribe(previous)  # first: what the new one replays must not come from the old one too
-        rechecks = connection.rechecks
+        generation = self._rights.generation
         outcome = await self._joiner.join(connection, label, start)
         connection.subscriptions[label] = outcome.subscription
-        if connection.rechecks != rechecks:
-            await self._rights.recheck([connection])
+        if self._rights.generation != generation:
+            await self._rights.recheck(connection)
             if label not in connection.subscriptions:
                 raise Refused
         if connection.session.state == "closed":
@@ -297,14 +299,18 @@ class Gateway:
         """Sends the replay at the socket's own pace, then opens the gate."""
         deadline = time.monotonic() + REPLAY_WITHIN
         connection.session.replaying = True
+        label = outcome.subscription.label
         for frame in outcome.frames:
             while connection.sender.queued > HIGH_WATER and not connection.sender.closed:
                 if time.monotonic() > deadline:
                     raise Ending(protocol.SLOW_READER)
                 await asyncio.sleep(PACE)
+            if connection.subscriptions.get(label) is not outcome.subscription:
+                break  # taken away meanwhile
             connection.send(frame)
         connection.session.replayed(time.monotonic())
-        outcome.subscription.open(outcome.top)
+        if connection.subscriptions.get(label) is outcome.subscription:
+            outcome.subscription.open(outcome.top)
         return
 
     async def _subscribe(self, connection: Connection, label: str, start: At | None, request_id: str | int) -> None:
@@ -321,6 +327,7 @@ class Gateway:
     async def _watch(self, connection: Connection, wanted: set[int], request_id: str | int) -> None:
         """Watches those posts that the viewer may see, and sends their present numbers."""
         try:
+            generation = self._rights.generation
             async with self._stores.sql.read() as sql:
                 rows = await posts.by_ids(sql, wanted)
                 seen = await views.seen_posts(sql, connection.user_id, rows.values())
@@ -332,7 +339,9 @@ class Gateway:
             return connection.say(ErrorFrame("limit", "Counts are not available now; watch again.", request_id))
         for row in seen:
             self.hub.set_counts(row.id, PostCounts(row.counts_version, row.likes, row.comments, row.shares))
-        connection.dirty = set(ids)
+        connection.dirty = ids & connection.watched
+        if self._rights.generation != generation:
+            await self._rights.recheck(connection)
         return None
 
     async def _type(self, connection: Connection, post_id: int) -> None:
@@ -362,7 +371,8 @@ class Gateway:
         if connection.ending is None:
             connection.ending = (code, reconnect_in_ms)
             connection.session.state = "closed"
-            connection.task.cancel()
+            if asyncio.current_task() is not connection.task:
+                connection.task.cancel()  # its own task sees the state by itself
 
     def _sign_out(self, holder: Holder) -> None:
         assert isinstance(holder, Connection)  # noqa: S101 - the hub holds no others
@@ -388,13 +398,14 @@ class Gateway:
 
     async def drain(self) -> None:
         """Says good-bye to every connection with a spread delay, so that they do not all come back at once."""
-        await self.inbox.leave_all()
+        registered = self.inbox.registered()
         connections = list(self._connections)
         spread = max(500, 5 * len(connections))
         for connection in connections:
             self.close_soon(connection, protocol.DRAINING, reconnect_in_ms=secrets.randbelow(spread))
         if connections:
             await asyncio.wait([connection.task for connection in connections], timeout=CLOSE_WITHIN * 2)
+        await self.inbox.leave_all(registered)
 
     def _forget(self, connection: Connection) -> None:
         """Takes a connection out of the hub; its socket counts until it is gone."""

@@ -109,10 +109,13 @@ class Inbox:
         for start in range(0, len(watched), TOUCHED_AT_ONCE):
             await self._streams.touch([(name, f"w:{self.node}") for name in watched[start : start + TOUCHED_AT_ONCE]])
 
-    async def leave_all(self) -> None:
-        """Takes every registration back: the process ends, and its users are not online because of it."""
+    def registered(self) -> list[tuple[str, str]]:
+        """Every registration of this node: (stream, field)."""
         fields = [(name, f"n:{self.node}") for name in {*self._hub.streams, *self._leaving}]
-        fields += [(name, f"w:{self.node}") for name in self._watching]
+        return fields + [(name, f"w:{self.node}") for name in self._watching]
+
+    async def leave_all(self, fields: list[tuple[str, str]]) -> None:
+        """Takes registrations back: the process ends, and its users are not online because of it."""
         try:
             for start in range(0, len(fields), TOUCHED_AT_ONCE):
                 await self._streams.leave(fields[start : start + TOUCHED_AT_ONCE])
@@ -150,6 +153,13 @@ class Inbox:
 
     async def _repair(self, stream: LiveStream) -> None:
         """Reads what the hub's view is missing; what the log cannot bridge is a restart, never a loop."""
+        try:
+            await self._fill(stream)
+        except BaseException:
+            stream.repairing = False  # the next hole or check wants it again
+            raise
+
+    async def _fill(self, stream: LiveStream) -> None:
         while self._hub.streams.get(stream.name) is stream:
             try:
                 async with self._repairing:
