@@ -121,13 +121,6 @@ async def mark_failed(
     )
 
 
-async def age(connection: AsyncConnection) -> datetime | None:
-    """When the oldest pending row was made; None = nothing pending."""
-    query = select(func.min(outbox.c.created_at)).where(outbox.c.state == "pending")
-    oldest: datetime | None = (await connection.execute(query)).scalar_one_or_none()
-    return oldest
-
-
 async def drop_done(connection: AsyncConnection, before: datetime, *, limit: int) -> int:
     """Deletes up to `limit` rows done before a moment; returns how many."""
     query = select(outbox.c.id).where(outbox.c.state == "done", outbox.c.done_at < before).limit(limit)

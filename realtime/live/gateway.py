@@ -308,7 +308,7 @@ class Gateway:
             if connection.subscriptions.get(label) is not outcome.subscription:
                 break  # taken away meanwhile
             connection.send(frame)
-        connection.session.replayed(time.monotonic())
+        connection.session.replayed()
         if connection.subscriptions.get(label) is outcome.subscription:
             outcome.subscription.open(outcome.top)
         return

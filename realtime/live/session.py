@@ -33,7 +33,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Prove:
-    """Find out whose token this is, then call `proved` or `refused`."""
+    """Find out whose token this is, then call `proved`, or close with BAD_TOKEN."""
 
     token: str | None
     resume: dict[str, At]
@@ -73,7 +73,7 @@ class Type:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """Prove a newer token, then call `renewed` or `refused`."""
+    """Prove a newer token, then call `renewed`, or close with BAD_TOKEN."""
 
     token: str
 
@@ -99,7 +99,6 @@ class Session:
     replaying: bool = False  # its loop sends a replay and reads nothing: silence means nothing
     handled: dict[str, int] = field(default_factory=dict)
     _deadline: float = 0.0
-    _heard_at: float = 0.0
     _pinged_at: float | None = None
     _next_ping: float = 0.0
     _errors: int = 0
@@ -109,13 +108,13 @@ class Session:
 
     def __post_init__(self) -> None:
         self._deadline = self.now + HELLO_WITHIN
-        self._heard_at = self._refilled_at = self.now
+        self._refilled_at = self.now
 
     def received(self, text: str | bytes, now: float) -> list[Effect]:
         """A text frame came."""
         if self.state == "closed":
             return []
-        self._heard_at, self._pinged_at = now, None
+        self._pinged_at = None
         if not self._take(now):
             self._flooded += 1
             if self._flooded > FLOOD_ALLOWED:
@@ -140,18 +139,14 @@ class Session:
         self.state, self.expires_at = "open", expires_at
         self._next_ping = now + self.ping_seconds
 
-    def replayed(self, now: float) -> None:
+    def replayed(self) -> None:
         """The replay has been taken: whoever reads is alive."""
         self.replaying = False
-        self._heard_at, self._pinged_at = now, None
+        self._pinged_at = None
 
     def renewed(self, expires_at: float) -> None:
         """A newer token of the same user is good."""
         self.expires_at = max(self.expires_at, expires_at)
-
-    def refused(self) -> list[Effect]:
-        """A token is not good."""
-        return self._close(protocol.BAD_TOKEN)
 
     def tick(self, now: float, wall: float) -> tuple[list[Effect], bool]:
         """Time has passed: (effects, whether a ping is due now)."""

@@ -52,7 +52,7 @@ def opened(expires_at: float = FAR) -> Session:
 
 def closed() -> Session:
     session = opened()
-    session.refused()
+    session.received_binary()
     return session
 
 
@@ -140,13 +140,6 @@ def test_a_proof_that_the_stores_do_not_give_in_time_is_not_waited_for() -> None
     last = START + HELLO_WITHIN + PROVE_WITHIN
     assert session.tick(last - 0.01, WALL) == ([], False)
     assert closing(session.tick(last, WALL)[0]) == protocol.NO_STORE
-    assert session.state == "closed"
-
-
-@pytest.mark.parametrize("make", [greeting, proving, opened])
-def test_a_bad_token_ends_the_conversation_for_good(make: object) -> None:
-    session = make()  # type: ignore[operator]
-    assert closing(session.refused()) == protocol.BAD_TOKEN
     assert session.state == "closed"
 
 
@@ -248,7 +241,7 @@ def test_a_peer_that_is_taking_its_replay_is_not_pinged_and_its_silence_means_no
     session.replaying = True
     assert session.tick(START + PING + 3 * PONG_WITHIN, WALL) == ([], False)
     taken = START + PING + 3 * PONG_WITHIN
-    session.replayed(taken)
+    session.replayed()
     assert session.tick(taken, WALL) == ([], True)
     assert closing(session.tick(taken + PONG_WITHIN, WALL)[0]) == protocol.NO_PONG
 
@@ -336,6 +329,5 @@ def test_nothing_comes_out_of_a_closed_conversation() -> None:
     assert session.received(HELLO, START) == []
     assert session.received("nonsense", START) == []
     assert session.received_binary() == []
-    assert session.refused() == []
     assert session.tick(START + 10_000, FAR + 1) == ([], False)
     assert session.state == "closed"
