@@ -83,4 +83,5 @@ class Background:
         except SocialError as error:
             log.warning("task_failed", task=name, cause=str(error))
         except Exception:
+            # Nobody awaits this task: what is not logged here would be seen by no one.
             log.exception("task_died", task=name)
