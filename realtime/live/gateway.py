@@ -275,7 +275,6 @@ class Gateway:
             connection.say(error)
         for outcome in outcomes.values():
             await self._open(connection, outcome)
-        return
 
     async def _join(self, connection: Connection, label: str, start: At | None) -> Outcome:
         """Joins a stream; one that is on already is joined anew from the position given."""
@@ -291,8 +290,6 @@ class Gateway:
             await self._rights.recheck(connection)
             if label not in connection.subscriptions:
                 raise Refused
-        if connection.session.state == "closed":
-            self.hub.unsubscribe(outcome.subscription)
         return outcome
 
     async def _open(self, connection: Connection, outcome: Outcome) -> None:
@@ -311,7 +308,6 @@ class Gateway:
         connection.session.replayed()
         if connection.subscriptions.get(label) is outcome.subscription:
             outcome.subscription.open(outcome.top)
-        return
 
     async def _subscribe(self, connection: Connection, label: str, start: At | None, request_id: str | int) -> None:
         if len(connection.subscriptions) >= protocol.MOST_STREAMS and label not in connection.subscriptions:
