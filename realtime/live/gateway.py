@@ -44,6 +44,7 @@ from realtime.live.session import (
     Type,
     WatchCounts,
 )
+from realtime.live.websocket import WebSocket
 from realtime.problems import NotSameSite
 
 log = structlog.get_logger(__name__)
@@ -147,12 +148,7 @@ class Gateway:
         if edge.draining or len(self._connections) >= self._max_sockets:
             raise Busy("This server takes no more live connections now. Try again, or another one.", retry_after=5)
         token, by_cookie = token_of(request, edge.settings)
-        websocket = web.WebSocketResponse(
-            protocols=(protocol.SUBPROTOCOL,),
-            compress=False,  # 95 KB and six times the CPU per socket
-            max_msg_size=protocol.MAX_MESSAGE + 1,  # aiohttp refuses from this size on
-            timeout=CLOSE_WITHIN,
-        )
+        websocket = WebSocket()
         await websocket.prepare(request)
         transport = request.transport
         if transport is None:
