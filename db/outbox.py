@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -200,6 +201,28 @@ async def waiting(connection: AsyncConnection, *, state: str, limit: int) -> lis
     """The oldest rows in a state ('pending' or 'parked'), ascending ids."""
     query = select(outbox).where(outbox.c.state == state).order_by(outbox.c.id).limit(limit)
     return list(await connection.execute(query))
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits: when the first pending row was made, and how many rows are pending and parked."""
+
+    oldest: datetime | None
+    pending: int
+    parked: int
+
+
+async def backlog(connection: AsyncConnection) -> Backlog:
+    """What waits now; done rows are not read."""
+    states = ("pending", "parked")
+    counted = await connection.execute(
+        select(outbox.c.state, func.count().label("rows")).where(outbox.c.state.in_(states)).group_by(outbox.c.state)
+    )
+    counts = {row.state: int(row.rows) for row in counted}
+    first = select(outbox.c.created_at).where(outbox.c.state == "pending").order_by(outbox.c.id).limit(1)
+    first = first.with_hint(outbox, PENDING_INDEX, "mysql").with_hint(outbox, PENDING_INDEX, "mariadb")
+    oldest = (await connection.execute(first)).scalar()
+    return Backlog(oldest, counts.get("pending", 0), counts.get("parked", 0))
 
 
 async def retry(connection: AsyncConnection, task_id: int, now: datetime) -> bool:

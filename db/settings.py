@@ -41,6 +41,14 @@ class Settings(BaseModel):
         (), description="Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."
     )
 
+    operators: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
+        description="Networks that /metrics is shown to; empty = nobody.",
+    )
+    worker_metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port on 127.0.0.1 where a worker process shows /metrics; 0 = none."
+    )
+
     # stores; empty = embedded (`social up` only)
     database_url: SecretStr = Field(SecretStr(""), description="SQLAlchemy URL of the writer.")
     replica_url: SecretStr = Field(SecretStr(""), description="URL of a read replica; empty = the writer.")
@@ -69,7 +77,7 @@ class Settings(BaseModel):
 
     log_json: bool = Field(False, description="JSON log lines (production) instead of coloured ones.")
 
-    @field_validator("trusted_proxies", mode="before")
+    @field_validator("trusted_proxies", "operators", mode="before")
     @classmethod
     def _split_networks(cls, value: Any) -> Any:
         if isinstance(value, str):

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from db.s3 import Objects
 from db.settings import Settings
+from feed import loop_lag, outbox_age
 from feed.accounts import Accounts
 from feed.background import Background
 from feed.passwords import Passwords
@@ -84,6 +85,8 @@ async def _live(app: web.Application) -> AsyncIterator[None]:
     edge = app[EDGE]
     edge.gateway.start()
     edge.background.keep("nudge", edge.stores.nudge.run)
+    edge.background.keep("loop_lag", loop_lag.keep_measuring)
+    edge.background.keep("outbox_age", lambda: outbox_age.keep_looking(edge.stores))
     yield
     await edge.background.stop()
     edge.accounts.close()

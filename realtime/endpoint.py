@@ -20,7 +20,7 @@ from feed.accounts import Session
 from feed.errors import Fault, Invalid, NotFound, Unauthenticated
 from feed.idempotency import Key
 from feed.pages import DEFAULT, MOST
-from realtime.addresses import client_address
+from realtime.addresses import address_of
 from realtime.authentication import SAFE, cookie_name, require_same_site, token_of
 from realtime.edge import EDGE, Call
 from realtime.problems import BadRequest, TooLarge, Unsupported
@@ -67,9 +67,7 @@ def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
         edge = request.app[EDGE]
         _check_path(request)
         session = await _session(request, route)
-        forwarded = ", ".join(request.headers.getall("X-Forwarded-For", ()))
-        address = client_address(request.remote, forwarded, edge.settings.trusted_proxies)
-        call = Call(request, edge, session, address)
+        call = Call(request, edge, session, address_of(request, edge.settings.trusted_proxies))
         arguments: list[Any] = []
         if decoder is not None:
             raw = await _body(request)

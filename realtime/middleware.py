@@ -11,6 +11,7 @@ import structlog
 from aiohttp import web
 
 from db.errors import SocialError, StoreRefused
+from feed import metrics
 from realtime.edge import EDGE
 from realtime.problems import answer, http_error
 
@@ -63,15 +64,23 @@ async def frame_request(request: web.Request, handler: Next) -> web.StreamRespon
     except Exception as error:
         log.exception("request_died", request_id=request_id, method=request.method, path=request.path)
         response = answer(StoreRefused("edge", repr(error)), request_id)
+    seconds = time.perf_counter() - started
+    metrics.answered(request.method, _template(request), response.status, seconds)
     log.debug(
         "request",
         request_id=request_id,
         method=request.method,
         path=request.path,
         status=response.status,
-        ms=round((time.perf_counter() - started) * 1000, 1),
+        ms=round(seconds * 1000, 1),
     )
     return response
+
+
+def _template(request: web.Request) -> str:
+    """The path as the sitemap has it: what a client writes must not make new metrics."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else metrics.OTHER
 
 
 async def seal(request: web.Request, response: web.StreamResponse) -> None:

@@ -138,6 +138,7 @@ def mount(app: web.Application) -> None:
     app.router.add_get(f"{BASE}/live", live)
     app.router.add_get("/livez", operations.livez)
     app.router.add_get("/readyz", operations.readyz)
+    app.router.add_get("/metrics", operations.metrics)
     app.router.add_get("/openapi.json", documents.openapi)
     app.router.add_get("/asyncapi.json", documents.asyncapi)
     app.router.add_get("/docs", documents.reference)

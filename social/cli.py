@@ -113,6 +113,8 @@ def settings() -> None:
     for name, field in Settings.model_fields.items():
         default = field.get_default()
         shown = default.get_secret_value() if hasattr(default, "get_secret_value") else default
+        if isinstance(shown, tuple):
+            shown = ",".join(map(str, shown))  # as it is written
         typer.echo(f"SOCIAL_{name.upper():<24} {shown!s:<24} {field.description}")
 
 

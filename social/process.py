@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
 
 from db.settings import Settings, SettingsRefused
+from feed.background import Background
 from feed.stores import Stores
 from social.embedded import StartupRefused
 
 log = structlog.get_logger(__name__)
+
+SCRAPE_ENDS = 1.0  # seconds that a scrape under way has to finish when its process stops
 
 
 def run_web(settings: Settings) -> None:
@@ -98,6 +102,45 @@ async def _worker(settings: Settings) -> None:
     stop = stop_signal()
     stores = Stores.open(settings)
     try:
-        await work(stores, ready=lambda: log.info("worker_ready"), until=stop)
+        async with show_metrics(settings.worker_metrics_port, stores):
+            await work(stores, ready=lambda: log.info("worker_ready"), until=stop)
     finally:
         await stores.close()
+
+
+@asynccontextmanager
+async def show_metrics(port: int, stores: Stores) -> AsyncIterator[None]:
+    """Shows a process without HTTP of its own to a collector on this machine; port 0 shows nothing.
+
+    Raises StartupRefused for a busy port.
+    """
+    if not port:
+        yield
+        return
+    from aiohttp import web
+
+    from feed import loop_lag, metrics, outbox_age
+
+    async def answer(_request: web.Request) -> web.Response:
+        body, content_type = metrics.page()
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    app = web.Application()
+    app.router.add_get("/metrics", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SCRAPE_ENDS)
+    await runner.setup()
+    background = Background()
+    try:
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+        except OSError as error:
+            raise StartupRefused(
+                f"Port {port} on 127.0.0.1 cannot be used for the metrics: {_reason(error)}. "
+                "Choose another one with SOCIAL_WORKER_METRICS_PORT."
+            ) from error
+        background.keep("loop_lag", loop_lag.keep_measuring)
+        background.keep("outbox_age", lambda: outbox_age.keep_looking(stores))
+        yield
+    finally:
+        await background.stop()
+        await runner.cleanup()

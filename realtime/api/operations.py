@@ -9,6 +9,8 @@ import orjson
 from aiohttp import web
 
 from db.errors import StoreUnavailable
+from feed.metrics import page
+from realtime.addresses import UNKNOWN, address_of, client_address, forwarded_for, within
 from realtime.edge import EDGE, Edge
 
 CHECK = 1.0  # seconds that a dependency has to answer a readiness check
@@ -31,6 +33,25 @@ async def readyz(request: web.Request) -> web.Response:
     status = "draining" if edge.draining else "ok" if healthy else "degraded"
     body = {"status": status, "dependencies": checks, "faults": faults}
     return web.Response(status=503 if edge.draining else 200, body=orjson.dumps(body), content_type="application/json")
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """The metrics of this process, for operators; for everybody else this path does not exist."""
+    if not _is_operator(request):
+        raise web.HTTPNotFound
+    body, content_type = page()
+    return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def _is_operator(request: web.Request) -> bool:
+    settings = request.app[EDGE].settings
+    address = address_of(request, settings.trusted_proxies)
+    if address == UNKNOWN:
+        return False
+    if forwarded_for(request) and address == client_address(request.remote, None, ()):
+        # Somebody passed this on whom the settings do not name; that he stands near says nothing of the client.
+        return False
+    return within(address, settings.operators)
 
 
 async def _checks(edge: Edge) -> dict[str, str]:

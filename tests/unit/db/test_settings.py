@@ -121,6 +121,8 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         ("stream_items", 1),
         ("trusted_proxies", "10.0.0.1/8"),
         ("trusted_proxies", "everybody"),
+        ("operators", "localhost"),
+        ("worker_metrics_port", 70_000),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_by_its_name(name: str, value: object) -> None:
