@@ -13,7 +13,8 @@ many recipients of one bucket. Every key expires; Redis may be emptied at any ti
                                 lives: resume window · written: feed.streams · read: replay
     inbox:{b}:<node>    pubsub  items and whispers for the streams of one node · from: append, whisper · to: live.inbox
     nudge               pubsub  "the outbox has work" · from: feed.stores after a commit · to: workers.dispatch
-    control             pubsub  orders for every edge (sign-outs) · from: feed.stores after a commit · to: live.inbox
+    control             pubsub  revocations, for every edge · from: feed.stores after a commit · to: live.inbox
+    presence            pubsub  who came and went, in batches, for every edge · from and to: live.presence
     LIMITS:...          string  counters of the `limits` package, for the length of a limit's window
 
 <stream> is `me:<user id>` or `post:<post id>`.
@@ -50,6 +51,7 @@ SCRIPTS = ("append", "join", "leave", "listening", "read", "touch", "whisper")
 
 NUDGE = "nudge"
 CONTROL = "control"
+PRESENCE = "presence"
 
 
 def bucket(name: str) -> int:

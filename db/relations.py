@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, and_, delete, insert, or_, select, update
+from sqlalchemy import Select, and_, delete, insert, or_, select, tuple_, update
 from sqlalchemy.dialects.mysql import insert as mysql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -37,29 +37,26 @@ def ordered(a: int, b: int) -> tuple[int, int]:
 
 async def between(connection: AsyncConnection, user_id: int, others: Collection[int]) -> dict[int, Pair]:
     """other id -> Pair for those of `others` with whom `user_id` has any relation."""
-    found: dict[int, Pair] = {}
-    others = [other for other in others if other != user_id]
-    if not others:
+    found = await among(connection, {ordered(user_id, other) for other in others if other != user_id})
+    return {high if low == user_id else low: pair for (low, high), pair in found.items()}
+
+
+async def among(connection: AsyncConnection, pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], Pair]:
+    """(low, high) -> Pair for those of these pairs, in canonical order, that have any relation."""
+    found: dict[tuple[int, int], Pair] = {}
+    if not pairs:
         return found
-    query = select(friendships).where(
-        or_(
-            and_(friendships.c.low_id == user_id, friendships.c.high_id.in_(others)),
-            and_(friendships.c.high_id == user_id, friendships.c.low_id.in_(others)),
-        )
-    )
+    query = select(friendships).where(tuple_(friendships.c.low_id, friendships.c.high_id).in_(pairs))
     for row in await connection.execute(query):
-        other = row.high_id if row.low_id == user_id else row.low_id
-        found[other] = Pair(row.state, row.asked_by)
+        found[row.low_id, row.high_id] = Pair(row.state, row.asked_by)
+    both = [*pairs, *((high, low) for low, high in pairs)]
     query = select(blocks.c.blocker_id, blocks.c.blocked_id).where(
-        or_(
-            and_(blocks.c.blocker_id == user_id, blocks.c.blocked_id.in_(others)),
-            and_(blocks.c.blocked_id == user_id, blocks.c.blocker_id.in_(others)),
-        )
+        tuple_(blocks.c.blocker_id, blocks.c.blocked_id).in_(both)
     )
     for row in await connection.execute(query):
-        other = row.blocked_id if row.blocker_id == user_id else row.blocker_id
-        known = found.get(other, STRANGERS)
-        found[other] = Pair(known.state, known.asked_by, blocked=True)
+        key = ordered(row.blocker_id, row.blocked_id)
+        known = found.get(key, STRANGERS)
+        found[key] = Pair(known.state, known.asked_by, blocked=True)
     return found
 
 
@@ -165,12 +162,30 @@ async def blocked_by(connection: AsyncConnection, user_id: int, *, after: int, l
     return [row.blocked_id for row in await connection.execute(query.order_by(blocks.c.blocked_id).limit(limit))]
 
 
-async def separated_from(connection: AsyncConnection, user_id: int) -> set[int]:
-    """Everybody whom a block stands between, in either direction."""
+async def separated_from(connection: AsyncConnection, user_ids: Collection[int]) -> dict[int, set[int]]:
+    """user -> everybody whom a block stands between, in either direction."""
     query = select(blocks.c.blocker_id, blocks.c.blocked_id).where(
-        or_(blocks.c.blocker_id == user_id, blocks.c.blocked_id == user_id)
+        or_(blocks.c.blocker_id.in_(user_ids), blocks.c.blocked_id.in_(user_ids))
     )
-    return {row.blocked_id if row.blocker_id == user_id else row.blocker_id for row in await connection.execute(query)}
+    found: dict[int, set[int]] = {user_id: set() for user_id in user_ids}
+    for row in await connection.execute(query):
+        for user_id, other in ((row.blocker_id, row.blocked_id), (row.blocked_id, row.blocker_id)):
+            if user_id in found:
+                found[user_id].add(other)
+    return found
+
+
+async def friends_of_each(connection: AsyncConnection, user_ids: Collection[int]) -> dict[int, list[int]]:
+    """user -> ids of friends, for many users at once."""
+    found: dict[int, list[int]] = {user_id: [] for user_id in user_ids}
+    for mine, other in (
+        (friendships.c.low_id, friendships.c.high_id),
+        (friendships.c.high_id, friendships.c.low_id),
+    ):
+        query = select(mine.label("mine"), other.label("other"))
+        for row in await connection.execute(query.where(mine.in_(user_ids), friendships.c.state == "friends")):
+            found[row.mine].append(row.other)
+    return found
 
 
 async def pairs_of(connection: AsyncConnection, user_id: int, *, limit: int) -> list[tuple[int, int]]:

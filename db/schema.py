@@ -259,3 +259,18 @@ outbox_workers = Table(
     Column("expires_at", Moment, nullable=False),
     **PLAIN,
 )
+
+# What ended somebody's right to see something, written with the change itself. Every edge reads the new rows once a
+# second: the promise of open connections holds also while Redis is down. Kept for a day (`workers.clean_up`).
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("kind", Key(10), nullable=False),
+    Column("subject", Id, nullable=False),
+    Column("other", Id, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    CheckConstraint("kind IN ('session', 'account', 'parted', 'friends', 'post', 'comment')", name="kind"),
+    Index(None, "created_at"),
+    **AUTO,
+)

@@ -62,12 +62,16 @@ class Settings(BaseModel):
     redis_pool: int = Field(32, ge=2, le=500, description="Redis connections per process.")
     password_threads: int = Field(2, ge=1, le=64, description="Threads that hash passwords (19 MiB each).")
     max_sockets: int = Field(10_000, ge=1, description="Live connections of one process; more are refused with 503.")
+    accepts_per_second: int = Field(1000, ge=1, description="New live connections a second; more are refused with 503.")
     max_sockets_per_user: int = Field(40, ge=1, description="Live connections of one user in one process.")
 
     # times
     session_days: float = Field(30.0, gt=0, description="Days until a sign-in expires.")
     resume_window: float = Field(3600.0, ge=60, description="How long a stream outlives its last listener.")
     stream_items: int = Field(512, ge=16, le=10_000, description="Items that a stream keeps for replay.")
+    balancer_check: float = Field(
+        0.0, ge=0, le=10, description="Interval of a balancer's health checks, waited for before a drain; 0 = none."
+    )
     ping_seconds: int = Field(25, ge=1, le=50, description="Interval of live pings; half a balancer's idle time.")
 
     # limits per window, in the notation of the `limits` package

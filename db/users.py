@@ -113,14 +113,14 @@ async def add_session(
     return new_id(result)
 
 
-async def session_by_token(connection: AsyncConnection, token_hash: bytes) -> Record | None:
-    """The sign-in with this token's hash, with the account's state as `state`."""
+async def sessions_by_token(connection: AsyncConnection, hashes: Collection[bytes]) -> dict[bytes, Record]:
+    """token hash -> sign-in, with the account's state as `state`, for those that exist."""
     query = (
         select(sessions, users.c.state)
         .join(users, users.c.id == sessions.c.user_id)
-        .where(sessions.c.token_hash == token_hash)
+        .where(sessions.c.token_hash.in_(hashes))
     )
-    return (await connection.execute(query)).one_or_none()
+    return {row.token_hash: row for row in await connection.execute(query)}
 
 
 async def sessions_of(connection: AsyncConnection, user_id: int, now: datetime) -> list[Record]:
@@ -138,18 +138,6 @@ async def touch_session(connection: AsyncConnection, session_id: int, now: datet
     await connection.execute(
         update(sessions).where(sessions.c.id == session_id, sessions.c.used_at < now).values(used_at=now)
     )
-
-
-async def living_sessions(connection: AsyncConnection, ids: Collection[int], now: datetime) -> set[int]:
-    """Those of the sign-ins `ids` that are there, have not expired, and whose account is active."""
-    if not ids:
-        return set()
-    query = (
-        select(sessions.c.id)
-        .join(users, users.c.id == sessions.c.user_id)
-        .where(sessions.c.id.in_(ids), sessions.c.expires_at > now, users.c.state == "active")
-    )
-    return {row.id for row in await connection.execute(query)}
 
 
 async def end_sessions(

@@ -7,27 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
 import secrets
-import zipfile
-from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-import orjson
 import structlog
 from msgspec import UNSET, UnsetType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import outbox, posts, relations, users
+from db import outbox, users
 from db.engine import Record
 from db.errors import DuplicateKey, StoreUnavailable
 from feed import text, views
-from feed.errors import Busy, Conflict, Fault, Invalid, NotFound, Unauthenticated
+from feed.errors import Busy, Conflict, Disabled, Fault, Invalid, NotFound, Unauthenticated
 from feed.objects import Timestamp, User, timestamp
-from feed.pages import NEWEST
 from feed.passwords import Passwords
+from feed.revocations import Revocation
 from feed.stores import Stores
 
 log = structlog.get_logger(__name__)
@@ -37,7 +33,6 @@ TOKEN_LENGTH = 100
 DEVICE_LENGTH = 200
 USED_EVERY = timedelta(minutes=5)  # how exactly "last used" is kept: a write per request would be for nobody
 TOUCH_WITHIN = 0.5  # seconds that a request waits to note its sign-in's use
-EXPORT_PAGE = 500  # rows read at a time for an export
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -131,11 +126,13 @@ class Accounts:
             folded = ""
         async with self._stores.sql.read() as connection:
             row = await users.by_username(connection, folded) if folded else None
-        known = row is not None and row.state == "active"
+        known = row is not None and row.state in ("active", "disabled")
         given = _typed(password)
         fits = await self._passwords.verify(row.password_hash if row and known else None, given)
         if row is None or not fits:
             raise Unauthenticated("Wrong username or password.", code="wrong_credentials")
+        if row.state == "disabled":
+            raise Disabled
         renewed = await self._passwords.hash(given) if self._passwords.outdated(row.password_hash) else None
 
         async def work(connection: AsyncConnection) -> SignedIn:
@@ -148,17 +145,16 @@ class Accounts:
         return await self._stores.sql.write(work)
 
     async def authenticate(self, token: str) -> Session | None:
-        """The sign-in of a token, or None when it is unknown, expired, or its account is not active."""
-        if not (token.startswith(TOKEN_PREFIX) and token.isascii() and len(token) <= TOKEN_LENGTH):
+        """The sign-in of a token, or None when it is unknown or expired. Raises Disabled."""
+        digest = digest_of(token)
+        if digest is None:
             return None
-        now = self._stores.clock()
         async with self._stores.sql.read() as connection:
-            row = await users.session_by_token(connection, _digest(token))
-        if row is None or row.expires_at <= now or row.state != "active":
-            return None
-        if now - row.used_at > USED_EVERY:
-            await self._touch(row.id, now)
-        return Session(row.id, row.user_id, row.expires_at)
+            rows = await users.sessions_by_token(connection, [digest])
+        session = proved(rows.get(digest), self._stores.clock())
+        if session is not None and self._stores.clock() - rows[digest].used_at > USED_EVERY:
+            await self._touch(session.id, self._stores.clock())
+        return session
 
     async def devices(self, session: Session) -> list[Device]:
         """The sign-ins of the session's user, newest first."""
@@ -179,10 +175,10 @@ class Accounts:
 
     async def sign_out(self, user_id: int, session_id: int) -> None:
         """Ends one sign-in of a user and closes its sockets. Raises NotFound for anything else."""
-        ended = await self._stores.sql.write(lambda c: users.end_sessions(c, user_id, only=session_id))
+        ended = await self._stores.sql.write(lambda c: self._end(c, user_id, only=session_id))
         if not ended:
             raise NotFound("device")
-        await self._close_sockets(user_id, ended)
+        await self._stores.tell_edges(*ended)
 
     async def change_password(self, session: Session, *, current: str, new: str) -> None:
         """Sets a new password; every other sign-in ends. Raises Invalid for a wrong or unfit one."""
@@ -193,12 +189,12 @@ class Accounts:
             raise Invalid([fault]) from fault
         encoded = await self._passwords.hash(new)
 
-        async def work(connection: AsyncConnection) -> list[int]:
+        async def work(connection: AsyncConnection) -> list[Revocation]:
             await _still(connection, row)
             await users.change(connection, session.user_id, password_hash=encoded)
-            return await users.end_sessions(connection, session.user_id, but=session.id)
+            return await self._end(connection, session.user_id, but=session.id)
 
-        await self._close_sockets(session.user_id, await self._stores.sql.write(work))
+        await self._stores.tell_edges(*await self._stores.sql.write(work))
 
     async def change_profile(self, user_id: int, profile: Profile) -> User:
         """Changes one's own profile and returns it. Raises Invalid."""
@@ -235,42 +231,15 @@ class Accounts:
         """Ends an account: invisible and signed out with this commit, its rows removed by a job that may resume."""
         row = await self._prove(user_id, password, "/password")
 
-        async def work(connection: AsyncConnection) -> list[int]:
+        async def work(connection: AsyncConnection) -> list[Revocation]:
             await _still(connection, row)
             await users.change(connection, user_id, state="erasing")
             now = self._stores.clock()
             await outbox.add(connection, f"user:{user_id}", [("erase_user", {"user_id": user_id})], now)
-            return await users.end_sessions(connection, user_id)
+            ended = await self._end(connection, user_id)
+            return [*ended, await self._stores.revoke(connection, "account", user_id)]
 
-        await self._close_sockets(user_id, await self._stores.commit(work))
-
-    async def export(self, user_id: int) -> bytes:
-        """All that a user owns, as JSON files in a ZIP."""
-        async with self._stores.sql.read(stale=True) as connection:
-            row = await users.account(connection, user_id)
-            if row is None:
-                raise NotFound("account")
-            account = _plain(row, but="password_hash")
-            files = {
-                "account.json": account,
-                "sessions.json": [
-                    _plain(r, but="token_hash")
-                    for r in await users.sessions_of(connection, user_id, self._stores.clock())
-                ],
-                "friends.json": [str(i) for i in await relations.friends_of(connection, user_id)],
-                "blocks.json": [
-                    str(i) for i in await relations.blocked_by(connection, user_id, after=0, limit=100_000)
-                ],
-                "posts.json": await _posts_of(connection, user_id),
-                "comments.json": [_plain(r) for r in await posts.all_comments_by(connection, user_id)],
-                "likes.json": [str(i) for i in await posts.all_likes_by(connection, user_id)],
-            }
-        return await asyncio.to_thread(_zip, files)
-
-    async def still_signed_in(self, session_ids: Collection[int]) -> set[int]:
-        """Those of these sign-ins that have not ended."""
-        async with self._stores.sql.read() as connection:
-            return await users.living_sessions(connection, session_ids, self._stores.clock())
+        await self._stores.tell_edges(*await self._stores.commit(work))
 
     async def _touch(self, session_id: int, now: datetime) -> None:
         """Notes the use of a sign-in, unless somebody else is at it; a read must not fail because a write would."""
@@ -303,7 +272,7 @@ class Accounts:
         await users.add_session(
             connection,
             user_id=user_id,
-            token_hash=_digest(token),
+            token_hash=hashlib.sha256(token.encode()).digest(),
             device=origin.device[:DEVICE_LENGTH],
             address=origin.address,
             now=now,
@@ -312,9 +281,10 @@ class Accounts:
         row = (await users.profiles(connection, [user_id]))[user_id]
         return SignedIn(views.user(row, "self"), token, timestamp(expires_at))
 
-    async def _close_sockets(self, user_id: int, session_ids: list[int]) -> None:
-        if session_ids:
-            await self._stores.tell_edges(signed_out={"user": user_id, "sessions": session_ids})
+    async def _end(self, connection: AsyncConnection, user_id: int, **which: int) -> list[Revocation]:
+        """Ends sign-ins of a user: all, `only` one, or all `but` one."""
+        ended = await users.end_sessions(connection, user_id, **which)
+        return [await self._stores.revoke(connection, "session", session_id, user_id) for session_id in ended]
 
 
 async def _still(connection: AsyncConnection, proved: Record) -> None:
@@ -322,32 +292,6 @@ async def _still(connection: AsyncConnection, proved: Record) -> None:
     row = await users.lock(connection, proved.id)
     if row is None or row.state != "active" or row.password_hash != proved.password_hash:
         raise Busy("This account has just been changed. Try again.")
-
-
-async def _posts_of(connection: AsyncConnection, user_id: int) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    before = NEWEST
-    while rows := await posts.newest_of(connection, [user_id], before=before, limit=EXPORT_PAGE):
-        found.extend(map(_plain, rows))
-        before = rows[-1].id
-    return found
-
-
-def _plain(row: Record, *, but: str = "") -> dict[str, Any]:
-    """A row as JSON can hold it, ids as strings like everywhere in the contract."""
-    return {
-        str(name): str(value) if name == "id" or name.endswith("_id") else value
-        for name, value in row._mapping.items()
-        if name != but
-    }
-
-
-def _zip(files: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, orjson.dumps(content, option=orjson.OPT_INDENT_2))
-    return buffer.getvalue()
 
 
 def _typed(password: str) -> str:
@@ -358,8 +302,20 @@ def _typed(password: str) -> str:
         return ""
 
 
-def _digest(token: str) -> bytes:
+def digest_of(token: str) -> bytes | None:
+    """What is stored of a token; None for what can be none."""
+    if not (token.startswith(TOKEN_PREFIX) and token.isascii() and len(token) <= TOKEN_LENGTH):
+        return None
     return hashlib.sha256(token.encode()).digest()
+
+
+def proved(row: Record | None, now: datetime) -> Session | None:
+    """The sign-in of a row that was found by its token. Raises Disabled."""
+    if row is None or row.expires_at <= now or row.state not in ("active", "disabled"):
+        return None
+    if row.state == "disabled":
+        raise Disabled
+    return Session(row.id, row.user_id, row.expires_at)
 
 
 def _collect(faults: list[Fault], check: Any) -> Any:

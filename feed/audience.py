@@ -16,7 +16,7 @@ express the rule a second time as SQL.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -41,6 +41,18 @@ class Audience:
         return cls(
             viewer_id, await users.profiles(connection, ids), await relations.between(connection, viewer_id, ids)
         )
+
+    @classmethod
+    async def load_each(cls, connection: AsyncConnection, wanted: Mapping[int, Collection[int]]) -> dict[int, Audience]:
+        """viewer -> Audience for many viewers and their people, in as few queries as for one."""
+        pairs = {relations.ordered(v, p) for v, people in wanted.items() for p in people if p != v}
+        people = await users.profiles(connection, {p for each in wanted.values() for p in each})
+        known = await relations.among(connection, pairs)
+        found = {}
+        for viewer_id, ids in wanted.items():
+            mine = {other: known.get(relations.ordered(viewer_id, other), STRANGERS) for other in ids}
+            found[viewer_id] = cls(viewer_id, people, mine)
+        return found
 
     def relation(self, user_id: int) -> Relation:
         """The viewer's relation to a person."""

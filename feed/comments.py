@@ -14,6 +14,7 @@ from feed.errors import Fault, Forbidden, Invalid, NotFound
 from feed.objects import Comment
 from feed.pages import Page, decode, encode
 from feed.posts import aggregate, visible
+from feed.revocations import Revocation
 from feed.stores import Stores
 
 TEXT_LENGTH = 2000  # code points
@@ -71,7 +72,7 @@ async def edit(stores: Stores, viewer_id: int, comment_id: int, *, words: str) -
 async def delete(stores: Stores, viewer_id: int, comment_id: int) -> None:
     """Deletes a comment: its author may, and the post's author. Raises NotFound, Forbidden."""
 
-    async def work(connection: AsyncConnection) -> None:
+    async def work(connection: AsyncConnection) -> Revocation:
         row = await _visible_comment(connection, viewer_id, comment_id, lock=True)
         post = (await posts.by_ids(connection, [row.post_id]))[row.post_id]
         if viewer_id not in (row.author_id, post.author_id):
@@ -80,8 +81,9 @@ async def delete(stores: Stores, viewer_id: int, comment_id: int) -> None:
         await posts.change_comment(connection, comment_id, deleted_at=now, text="")
         jobs = _jobs(comment_id, row.post_id, row.author_id, "comment.deleted", row.version + 1)
         await outbox.add(connection, aggregate(row.post_id), jobs, now)
+        return await stores.revoke(connection, "comment", comment_id, row.version + 1)
 
-    await stores.commit(work)
+    await stores.tell_edges(await stores.commit(work))
 
 
 async def _read(stores: Stores, viewer_id: int, comment_id: int) -> Comment:

@@ -59,6 +59,15 @@ class Forbidden(SocialError):
     code = "forbidden"
 
 
+class Disabled(SocialError):
+    """The account is switched off by the operators."""
+
+    code = "account_disabled"
+
+    def __init__(self) -> None:
+        super().__init__("This account is disabled. Write to the operators of this site if you think that is wrong.")
+
+
 class TooMany(SocialError):
     """A rate limit; `retry_after` is in seconds."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 
 import msgspec
@@ -12,6 +13,9 @@ from feed.streams import Event
 # Kinds that carry nothing but an id to forget: they pass to whoever the viewer has become.
 TO_FORGET = frozenset({"post.deleted", "post.hidden", "author.hidden", "comment.deleted"})
 
+POSTS = frozenset({"post.created", "post.edited"})
+COMMENTS = frozenset({"comment.created", "comment.edited"})
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -20,6 +24,15 @@ class _Body(msgspec.Struct, frozen=True):
     id: str
     at: str
     data: msgspec.Struct
+
+
+def age(body: bytes) -> float:
+    """Seconds since an event happened, by its body; 0 for one that does not tell."""
+    start = body.find(b'"at":"') + 6
+    try:
+        return max(0.0, time.time() - datetime.fromisoformat(body[start : start + 24].decode()).timestamp())
+    except ValueError:
+        return 0.0
 
 
 def event(

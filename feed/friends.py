@@ -22,6 +22,7 @@ from feed.audience import Audience
 from feed.errors import Conflict, Fault, Invalid, NotFound
 from feed.objects import Timestamp, User, timestamp
 from feed.pages import Page, decode, encode
+from feed.revocations import Revocation
 from feed.stores import Stores
 
 T = TypeVar("T")
@@ -46,15 +47,15 @@ async def ask(stores: Stores, user_id: int, other_id: int) -> Friendship:
     """Asks, or accepts when asked; idempotent. Raises NotFound, Invalid (oneself), Conflict (5,000 friends)."""
     _not_oneself(user_id, other_id)
 
-    async def work(connection: AsyncConnection) -> Friendship:
+    async def work(connection: AsyncConnection) -> tuple[Friendship, list[Revocation]]:
         pair = await _lock_visible(stores, connection, user_id, other_id)
         if pair.state == "friends" or (pair.state == "requested" and pair.asked_by == user_id):
-            return Friendship(pair.state)
+            return Friendship(pair.state), []
         now = stores.clock()
         if pair.state == "none":
             await relations.set_pair(connection, user_id, other_id, state="requested", asked_by=user_id, now=now)
             await _promise(stores, connection, user_id, other_id, [_tell("friend.requested", user_id, other_id)])
-            return Friendship("requested")
+            return Friendship("requested"), []
         metas = await relations.lock_meta(connection, user_id, other_id)
         for person_id, meta in metas.items():
             if meta.friends >= MOST_FRIENDS:
@@ -63,32 +64,35 @@ async def ask(stores: Stores, user_id: int, other_id: int) -> Friendship:
         await relations.set_pair(connection, user_id, other_id, state="friends", asked_by=None, now=now)
         await relations.change_meta(connection, (user_id, other_id), friends=+1)
         await _promise(stores, connection, user_id, other_id, _both("friend.accepted", user_id, other_id))
-        return Friendship("friends")
+        return Friendship("friends"), [await stores.revoke(connection, "friends", user_id, other_id)]
 
-    return await _commit(stores, work)
+    friendship, news = await _commit(stores, work)
+    await stores.tell_edges(*news)
+    return friendship
 
 
 async def remove(stores: Stores, user_id: int, other_id: int) -> None:
     """Unfriends, withdraws or declines; nothing between them is fine. Raises NotFound for nobody."""
     _not_oneself(user_id, other_id)
 
-    async def work(connection: AsyncConnection) -> None:
+    async def work(connection: AsyncConnection) -> list[Revocation]:
         await _lock_visible(stores, connection, user_id, other_id)
-        if await _separate(stores, connection, user_id, other_id):
-            await _promise(stores, connection, user_id, other_id, _both("friend.removed", user_id, other_id))
+        if not await _separate(stores, connection, user_id, other_id):
+            return []
+        await _promise(stores, connection, user_id, other_id, _both("friend.removed", user_id, other_id))
+        return [await stores.revoke(connection, "parted", user_id, other_id)]
 
-    await _commit(stores, work)
-    await stores.tell_edges(parted=[user_id, other_id])
+    await stores.tell_edges(*await _commit(stores, work))
 
 
 async def block(stores: Stores, user_id: int, other_id: int) -> None:
     """Blocks: the friendship ends and neither sees the other from the next read on; idempotent."""
     _not_oneself(user_id, other_id)
 
-    async def work(connection: AsyncConnection) -> None:
+    async def work(connection: AsyncConnection) -> list[Revocation]:
         await relations.lock_pair(connection, user_id, other_id, stores.clock())
         if await relations.has_block(connection, user_id, other_id):
-            return
+            return []
         if not (await Audience.load(connection, user_id, [other_id])).sees_person(other_id):
             raise NotFound("person")  # one who blocks the user answers like nobody
         await relations.add_block(connection, user_id, other_id, stores.clock())
@@ -96,27 +100,27 @@ async def block(stores: Stores, user_id: int, other_id: int) -> None:
         await relations.lock_meta(connection, user_id, other_id)
         await relations.change_meta(connection, (user_id, other_id), friends=0)
         await _promise(stores, connection, user_id, other_id, _both("author.hidden", user_id, other_id))
+        return [await stores.revoke(connection, "parted", user_id, other_id)]
 
-    await _commit(stores, work)
-    await stores.tell_edges(parted=[user_id, other_id])
+    await stores.tell_edges(*await _commit(stores, work))
 
 
 async def unblock(stores: Stores, user_id: int, other_id: int) -> None:
     """Takes one's own block back; no block on somebody visible is fine. Raises NotFound."""
     _not_oneself(user_id, other_id)
 
-    async def work(connection: AsyncConnection) -> None:
+    async def work(connection: AsyncConnection) -> list[Revocation]:
         if not await relations.has_block(connection, user_id, other_id):
             if not (await Audience.load(connection, user_id, [other_id])).sees_person(other_id):
                 raise NotFound("person")
-            return
+            return []
         await relations.lock_pair(connection, user_id, other_id, stores.clock())
         await relations.remove_block(connection, user_id, other_id)
         await relations.lock_meta(connection, user_id, other_id)
         await relations.change_meta(connection, (user_id, other_id), friends=0)
+        return [await stores.revoke(connection, "parted", user_id, other_id)]
 
-    await _commit(stores, work)
-    await stores.tell_edges(parted=[user_id, other_id])
+    await stores.tell_edges(*await _commit(stores, work))
 
 
 async def friends(stores: Stores, user_id: int, *, cursor: str | None, limit: int) -> Page[User]:

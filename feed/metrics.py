@@ -52,10 +52,11 @@ LIVE_SUBSCRIPTIONS = _gauge("live_subscriptions", "Subscriptions of all live con
 LIVE_STREAMS = _gauge("live_streams", "Streams that have a subscription in this process.")
 LIVE_QUEUE = _gauge("live_queue_bytes", "Bytes that wait in this process for all sockets together.")
 LIVE_LARGEST_QUEUE = _gauge("live_largest_queue_bytes", "Bytes that wait in this process for the slowest socket.")
-LIVE_FRAMES = _counter("live_frames_total", "Frames queued for sockets.", "kind")
 LIVE_GAPS = _counter("live_gaps_total", "Holes that were seen between two offsets of a stream.")
 LIVE_RESYNCS = _counter("live_resyncs_total", "Resyncs that clients were told.", "reason")
-LIVE_REPLAYS = _counter("live_replays_total", "Joins from a position: recovered, not_recovered, from_ring.", "result")
+LIVE_REPLAYS = _counter(
+    "live_replays_total", "Joins from a position: replayed from memory, from the log, not_recovered.", "result"
+)
 LIVE_CLOSES = _counter("live_closes_total", "Connections closed, by the code of their close frame.", "code")
 LIVE_REFUSED = _counter("live_refused_total", "Connections that were not taken.", "reason")
 COMMIT_TO_FRAME = _histogram(
@@ -69,7 +70,7 @@ INBOX_DEAF = _counter("inbox_deaf_total", "Times that this node's channel was fo
 INBOX_PROBE = _histogram(
     "inbox_probe_seconds", "From the publishing of a probe to this node's hearing of it.", PROBE_BUCKETS
 )
-REVOCATIONS_POLL_AGE = _gauge("revocations_poll_age_seconds", "Time since open connections' rights were last asked.")
+REVOCATIONS_POLL_AGE = _gauge("revocations_poll_age_seconds", "Time since revocations were last read.")
 
 # --- the process -----------------------------------------------------------------------------------------------------
 

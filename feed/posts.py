@@ -14,6 +14,7 @@ from feed.audience import Audience
 from feed.errors import Fault, Forbidden, Invalid, NotFound
 from feed.objects import Post, Visibility
 from feed.pages import NEWEST, REFILLS, Page, decode, encode
+from feed.revocations import Revocation
 from feed.stores import Stores
 
 TEXT_LENGTH = 5000  # code points
@@ -66,9 +67,10 @@ async def edit(
     if new_words == "":
         raise Invalid([Fault("/text", "A post needs text or media.")])
 
-    async def work(connection: AsyncConnection) -> Post:
+    async def work(connection: AsyncConnection) -> tuple[Post, list[Revocation]]:
         row = await _own(connection, viewer_id, post_id)
         now = stores.clock()
+        ended: list[Revocation] = []
         values: dict[str, Any] = {}
         if new_words is not None and new_words != row.text:
             values.update(text=new_words, edited_at=now)
@@ -77,26 +79,27 @@ async def edit(
         if values:
             await posts.change(connection, post_id, **values)
             await outbox.add(connection, aggregate(post_id), _jobs_of_edit(row, values), now)
-        return await _show(connection, viewer_id, post_id)
+            if WIDTH[values.get("visibility", row.visibility)] < WIDTH[row.visibility]:
+                ended.append(await stores.revoke(connection, "post", post_id, row.version + 1))
+        return await _show(connection, viewer_id, post_id), ended
 
-    edited = await stores.commit(work)
-    if visibility is not UNSET:
-        await stores.tell_edges(narrowed=post_id)
+    edited, ended = await stores.commit(work)
+    await stores.tell_edges(*ended)
     return edited
 
 
 async def delete(stores: Stores, viewer_id: int, post_id: int) -> None:
     """Deletes one's own post: gone from the next read on. Raises NotFound, Forbidden."""
 
-    async def work(connection: AsyncConnection) -> None:
+    async def work(connection: AsyncConnection) -> Revocation:
         row = await _own(connection, viewer_id, post_id)
         now = stores.clock()
         await posts.change(connection, post_id, deleted_at=now, text="")
         job = _fan_out(row, "post.deleted", audience=row.visibility)
         await outbox.add(connection, aggregate(post_id), [job], now)
+        return await stores.revoke(connection, "post", post_id, row.version + 1)
 
-    await stores.commit(work)
-    await stores.tell_edges(narrowed=post_id)
+    await stores.tell_edges(await stores.commit(work))
 
 
 async def of_person(stores: Stores, viewer_id: int, user_id: int, *, cursor: str | None, limit: int) -> Page[Post]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
+import msgspec
 import orjson
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,6 +18,7 @@ from db.errors import StoreUnavailable
 from db.redis import Redis
 from db.settings import Settings
 from feed.clock import Clock, utc_now
+from feed.revocations import Kind, Revocation, revoke
 from feed.streams import Streams
 
 log = structlog.get_logger(__name__)
@@ -76,13 +78,16 @@ class Stores:
         self.nudge()
         return result
 
-    async def tell_edges(self, **order: Any) -> None:
-        """Sends an order to every edge at once. Best effort: the caller's commit already decided.
+    async def revoke(self, connection: AsyncConnection, kind: Kind, subject: int, other: int = 0) -> Revocation:
+        """Writes a revocation in the transaction that ends a right; give it to `tell_edges` after COMMIT."""
+        return await revoke(connection, kind, subject, other, clock=self.clock)
 
-        `signed_out={"user": id, "sessions": [id]}`, `parted=[user id, user id]` (a friendship ended, a block came or
-        went), `narrowed=post id` (fewer people may see it).
-        """
+    async def tell_edges(self, *revocations: Revocation) -> None:
+        """Tells every edge at once what a commit has ended. Best effort: they read the table besides."""
+        if not revocations:
+            return
         try:
-            await self.redis.publish(keys.CONTROL, orjson.dumps({"v": 1, **order}))
+            rows = [msgspec.structs.asdict(one) for one in revocations]
+            await self.redis.publish(keys.CONTROL, orjson.dumps({"v": 1, "revoked": rows}))
         except StoreUnavailable as error:
             log.warning("control_lost", cause=str(error))

@@ -92,7 +92,7 @@ class Streams:
 
     def __init__(self, redis: Redis, *, keep: int, window: float, publish: str = "PUBLISH") -> None:
         self._redis = redis
-        self._keep = keep
+        self.keep = keep
         self._publish = publish
         self.window = window
 
@@ -116,7 +116,7 @@ class Streams:
                         event.reference,
                         event.body,
                         secrets.token_hex(4),
-                        self._keep,
+                        self.keep,
                         self._window_ms,
                         RUN_ID,
                         self._publish,
@@ -171,6 +171,9 @@ class Streams:
     async def payloads(self, event_ids: Sequence[str]) -> list[bytes | None]:
         """Bodies of events; None = deleted, hidden, or older than the window."""
         return await self._redis.get_many([keys.event_key(event_id) for event_id in event_ids])
+
+    async def probe_names(self, node: str) -> list[str]:
+        return [f"node:{node}:0"]
 
     async def whisper(self, streams: Sequence[str], whom: str, message: bytes) -> None:
         """Tells nodes that follow items ('n:'), want counts ('w:') or either ('') something that is not logged."""

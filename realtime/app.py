@@ -36,11 +36,11 @@ def build(settings: Settings, objects: Objects, stores: Stores) -> web.Applicati
     accounts = Accounts(stores, Passwords(settings.password_threads), session_days=settings.session_days)
     gateway = Gateway(
         stores,
-        accounts,
         background,
         ping_seconds=settings.ping_seconds,
         max_sockets=settings.max_sockets,
         max_sockets_per_user=settings.max_sockets_per_user,
+        accepts_per_second=settings.accepts_per_second,
     )
     app = web.Application(middlewares=[frame_request], client_max_size=BODY_LIMIT)
     app[EDGE] = Edge(settings, stores, objects, accounts, Limits(settings), background, gateway)
@@ -73,9 +73,13 @@ async def serve(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN, keepalive_timeout=KEEP_ALIVE)
     try:
         await runner.setup()
-        await web.SockSite(runner, listener).start()
+        site = web.SockSite(runner, listener)
+        await site.start()
         ready(app)
         await until.wait()
+        app[EDGE].draining = True  # readyz is red from now on; a balancer sends nobody after its next check
+        await asyncio.sleep(settings.balancer_check)
+        await site.stop()
     finally:
         await runner.cleanup()
         await objects.close()

@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from db.errors import DuplicateKey, MissingParent, SocialError, StoreUnavailable
-from feed.errors import Busy, Conflict, Fault, Forbidden, Invalid, NotFound, TooMany, Unauthenticated
+from feed.errors import Busy, Conflict, Disabled, Fault, Forbidden, Invalid, NotFound, TooMany, Unauthenticated
 from feed.idempotency import Reused
 
 log = structlog.get_logger(__name__)
@@ -52,6 +52,7 @@ STATUS: dict[type[SocialError], HTTPStatus] = {
     BadRequest: HTTPStatus.BAD_REQUEST,
     Unauthenticated: HTTPStatus.UNAUTHORIZED,
     Forbidden: HTTPStatus.FORBIDDEN,
+    Disabled: HTTPStatus.FORBIDDEN,
     NotSameSite: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     MissingParent: HTTPStatus.NOT_FOUND,

@@ -15,6 +15,7 @@ from feed.timelines import FeedPage
 from realtime.api import documents, friends, me, operations, posts, sessions, users
 from realtime.edge import EDGE
 from realtime.endpoint import Route, endpoint
+from realtime.live.events import serve_events
 from realtime.problems import NoUpgrade
 
 BASE = "/api/v1"
@@ -120,6 +121,15 @@ ROUTES = (
         "GET", "/posts/{id}/likes", posts.list_likes, "Who likes a post", reply=Page[User], paged=True, errors=(404,)
     ),
     Route(
+        "POST",
+        "/live/typing",
+        posts.typing,
+        "Tell that the caller is writing a comment",
+        posts.TypingOn,
+        status=204,
+        errors=(404,),
+    ),
+    Route(
         "GET",
         "/feed",
         posts.feed,
@@ -136,6 +146,7 @@ def mount(app: web.Application) -> None:
     for route in ROUTES:
         app.router.add_route(route.method, BASE + route.path.replace("{id}", r"{id:[1-9]\d{0,15}}"), endpoint(route))
     app.router.add_get(f"{BASE}/live", live)
+    app.router.add_get(f"{BASE}/live/events", live_events)
     app.router.add_get("/livez", operations.livez)
     app.router.add_get("/readyz", operations.readyz)
     app.router.add_get("/metrics", operations.metrics)
@@ -154,6 +165,11 @@ async def live(request: web.Request) -> web.StreamResponse:
     if (asked[0].casefold(), asked[1]) != ("websocket", "13"):
         raise NoUpgrade("This path speaks the websocket protocol; ask for an upgrade.")
     return await request.app[EDGE].gateway.handle(request)
+
+
+async def live_events(request: web.Request) -> web.StreamResponse:
+    """The same streams as server-sent events."""
+    return await serve_events(request.app[EDGE].gateway, request)
 
 
 async def page(_request: web.Request) -> web.FileResponse:

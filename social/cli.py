@@ -27,6 +27,8 @@ bench = typer.Typer(no_args_is_help=True, help="Benchmarks: they print figures, 
 app.add_typer(bench, name="bench")
 outbox = typer.Typer(no_args_is_help=True, help="The work that commits promised: what waits, what was parked and why.")
 app.add_typer(outbox, name="outbox")
+people = typer.Typer(no_args_is_help=True, help="Accounts, as operators see them.")
+app.add_typer(people, name="people")
 
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML); default $SOCIAL_CONFIG.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
@@ -116,6 +118,22 @@ def settings() -> None:
         if isinstance(shown, tuple):
             shown = ",".join(map(str, shown))  # as it is written
         typer.echo(f"SOCIAL_{name.upper():<24} {shown!s:<24} {field.description}")
+
+
+@people.command()
+def disable(username: str, config: Config = None) -> None:
+    """Switch an account off: hidden from everybody, its connections closed within a second."""
+    from social.people import disable as switch_off
+
+    _run(switch_off(load(file=config), username))
+
+
+@people.command()
+def enable(username: str, config: Config = None) -> None:
+    """Switch a disabled account on again."""
+    from social.people import enable as switch_on
+
+    _run(switch_on(load(file=config), username))
 
 
 @outbox.command("list")

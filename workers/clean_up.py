@@ -1,16 +1,17 @@
-"""Removes what has outlived its use, in chunks: used idempotency keys, expired sign-ins, done outbox rows."""
+"""Removes what has outlived its use, in chunks: idempotency keys, expired sign-ins, revocations, done outbox rows."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
 
-from db import idempotency, outbox, users
+from db import idempotency, outbox, revocations, users
 from feed.idempotency import KEPT_HOURS
 from feed.stores import Stores
 
 EVERY = 600.0  # seconds
 CHUNK = 500  # rows of one transaction
+REVOCATIONS_KEPT = timedelta(days=1)  # edges read the last hour when they start
 DONE_KEPT = timedelta(days=7)  # how long what was done can still be looked at
 
 
@@ -27,6 +28,8 @@ async def clean_up(stores: Stores) -> None:
     while await stores.sql.write(lambda c: idempotency.drop_older(c, now - timedelta(hours=KEPT_HOURS), limit=CHUNK)):
         pass
     while await stores.sql.write(lambda c: users.drop_expired_sessions(c, now, limit=CHUNK)):
+        pass
+    while await stores.sql.write(lambda c: revocations.drop_older(c, now - REVOCATIONS_KEPT, limit=CHUNK)):
         pass
     while await stores.sql.write(lambda c: outbox.drop_done(c, now - DONE_KEPT, limit=CHUNK)):
         pass

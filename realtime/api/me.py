@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from feed import people
 from feed.accounts import Profile
 from feed.errors import NotFound
+from feed.export import archive
 from feed.objects import User
 from realtime.edge import Call
 
@@ -72,7 +73,7 @@ async def change_password(call: Call, body: ChangePassword) -> None:
 async def export(call: Call) -> web.Response:
     """All that the caller owns."""
     return web.Response(
-        body=await call.edge.accounts.export(call.viewer),
+        body=await archive(call.stores, call.viewer),
         content_type="application/zip",
         headers={"Content-Disposition": 'attachment; filename="social-export.zip"'},
     )

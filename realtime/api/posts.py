@@ -6,11 +6,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from feed import comments, likes, posts, timelines
+from feed import typing as typists
 from feed.likes import Liked
 from feed.objects import Comment, Post, User, Visibility
 from feed.pages import Page
 from feed.timelines import FeedPage
 from realtime.edge import Call
+from realtime.live.protocol import PostId
 
 
 class NewPost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,6 +34,12 @@ class NewComment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A comment's text."""
 
     text: str
+
+
+class TypingOn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The post that a comment is being written on."""
+
+    post_id: PostId
 
 
 async def create(call: Call, body: NewPost) -> Post:
@@ -81,6 +89,11 @@ async def change_comment(call: Call, body: NewComment) -> Comment:
 async def delete_comment(call: Call) -> None:
     """Deletes a comment."""
     await comments.delete(call.stores, call.viewer, call.id())
+
+
+async def typing(call: Call, body: TypingOn) -> None:
+    """Tells those who follow a post that the caller is writing."""
+    await typists.announce(call.stores, call.viewer, int(body.post_id))
 
 
 async def like(call: Call) -> Liked:

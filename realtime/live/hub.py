@@ -2,48 +2,80 @@
 
 A `LiveStream` is this node's view of one stream: it takes items in offset order, each once, and hands them to its
 subscriptions. What does not fit (a hole, another epoch) it holds and asks for a repair; `live.inbox` reads the log
-and answers with `fill` or `restart`.
+and answers with `fill` or `restart`. It keeps its newest items, so that clients that come back cost no read.
 
     joining    no top known yet: items are held
     open       next item = offset + 1; lower is dropped, higher is held and a repair is wanted
     repairing  held until `fill` (the log bridged it) or `restart` (it could not: every subscription resyncs)
+    idle       open or repairing without subscriptions, for a while: whoever was cut off comes back
 
 A `Subscription` is one socket's view: closed until its join is complete, then the same rule of the next offset.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Set
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence, Set
+from itertools import islice
 from typing import Protocol
 
 import msgspec
 
-from feed.streams import Top
-from realtime.live.protocol import PostCounts, Resync, Skip, encode, event_frame, websocket_frame
+from feed import metrics
+from feed.events import POSTS, TO_FORGET, age
+from feed.streams import Item, Top
+from realtime.live.protocol import PostCounts, Resync, Skip, TypingNow, encode, event_frame, websocket_frame
 
 HELD_LIMIT = 1024  # items held by one stream or subscription; more is a resync, not memory
+RECENT = 128  # newest items that a stream keeps here for clients that come back
+TYPISTS = 3  # people whose typing on one post is told in one tick: a crowd is told as a few
 
 
 class Live(msgspec.Struct, frozen=True):
-    """An item as it came from the store: where it stands, its body, and whose act it is (0 = everybody may hear)."""
+    """An item as it came from the store, with its body."""
 
     epoch: str
-    offset: int
+    item: Item
     body: bytes
-    actor: int = 0
+
+    @property
+    def offset(self) -> int:
+        """Where it stands in its epoch."""
+        return self.item.offset
 
 
 class Receiver(Protocol):
-    """What the hub needs of a connection."""
+    """What the hub needs of a connection. One that is `lagging` gets no items, and is told to resync."""
 
     user_id: int
-    denied: set[int]
+    denied: Set[int]
+
+    @property
+    def lagging(self) -> bool:
+        """True while the reader is too slow for items."""
 
     def send(self, frame: bytes) -> None:
         """Queues a websocket frame."""
 
+    def send_volatile(self, frame: bytes) -> None:
+        """Queues a websocket frame that a slow reader does not get."""
+
     def counts_changed(self, post_id: int) -> None:
         """A watched post has new numbers."""
+
+
+class Verdicts(Protocol):
+    """What the hub asks of `feed.revocations`."""
+
+    def parted_from(self, user_id: int) -> Set[int]:
+        """Those between whom and the user something was put."""
+
+    def ended(self, user_id: int) -> bool:
+        """True when an account was disabled or erased."""
+
+    def outdated(self, kind: str, object_id: int, version: int) -> bool:
+        """True when an event tells of something as it was before it was hidden from somebody."""
 
 
 class Subscription:
@@ -58,7 +90,7 @@ class Subscription:
         self.opened = False
         self.epoch = ""
         self.offset = 0
-        self._held: list[tuple[str, int, bytes]] = []
+        self._held: list[tuple[str, int, bytes | None]] = []
 
     def open(self, top: Top) -> None:
         """The connection has everything up to `top`; what came meanwhile follows, and from now on all the rest."""
@@ -71,52 +103,50 @@ class Subscription:
         stream = self.stream
         if stream.epoch != self.epoch or stream.offset > self.offset:
             # The stream began anew, or more came than can be held, while the gate was closed.
-            self.resync(Top(stream.epoch, stream.offset))
+            self.resync(Top(stream.epoch, stream.offset), "held")
 
-    def offer(self, epoch: str, offset: int, frame: bytes) -> None:
-        """The stream's next item."""
+    def offer(self, epoch: str, offset: int, frame: bytes | None) -> None:
+        """The stream's next item; None = one that this connection has to ask for by HTTP."""
         if not self.opened:
             if len(self._held) >= HELD_LIMIT:
                 del self._held[0]  # the hole shows as soon as the gate opens, and becomes a resync
             self._held.append((epoch, offset, frame))
-        elif epoch == self.epoch and offset == self.offset + 1:
+        elif epoch == self.epoch and offset == self.offset + 1 and frame is not None:
             self.offset = offset
-            self.receiver.send(frame)
+            if not self.receiver.lagging:
+                self.receiver.send(frame)
         elif epoch != self.epoch or offset > self.offset:
-            self.resync(Top(epoch, offset))
+            self.resync(Top(epoch, offset), "doubt" if frame is None else "gap")
 
-    def resync(self, top: Top) -> None:
+    def resync(self, top: Top, reason: str) -> None:
         """Tells the connection that the log cannot bridge to `top`, and goes on from there."""
         if not self.opened:
             return
         self.epoch, self.offset = top.epoch, top.offset
-        self.receiver.send(websocket_frame(encode(Resync(self.label, top.epoch, top.offset))))
+        if not self.receiver.lagging:
+            metrics.LIVE_RESYNCS.labels(reason).inc()
+            self.receiver.send(websocket_frame(encode(Resync(self.label, top.epoch, top.offset))))
 
 
 class LiveStream:
     """This node's view of one stream."""
 
     __slots__ = (
-        "_denied",
         "_held",
-        "_wants_repair",
+        "_hub",
         "epoch",
+        "idle_since",
         "label",
         "name",
         "offset",
+        "recent",
         "repairing",
         "subscriptions",
         "top_known",
     )
 
-    def __init__(
-        self,
-        name: str,
-        label: str,
-        wants_repair: Callable[[LiveStream], None],
-        denied: Mapping[int, Set[Receiver]] | None = None,
-    ) -> None:
-        self._denied = {} if denied is None else denied
+    def __init__(self, name: str, label: str, hub: Hub) -> None:
+        self._hub = hub
         self.name = name
         self.label = label
         self.subscriptions: set[Subscription] = set()
@@ -124,8 +154,9 @@ class LiveStream:
         self.offset = 0
         self.top_known = False
         self.repairing = False
+        self.idle_since: float | None = None
+        self.recent: deque[Live] = deque()  # contiguous, the last one is `offset`
         self._held: list[Live] = []
-        self._wants_repair = wants_repair
 
     def start(self, top: Top) -> None:
         """The first join has told where the stream stands; a second one changes nothing."""
@@ -134,79 +165,117 @@ class LiveStream:
         self.epoch, self.offset, self.top_known = top.epoch, top.offset, True
         self._release()
 
-    def receive(self, item: Live) -> None:
+    def receive(self, live: Live) -> None:
         """An item from the inbox, in whatever order."""
         if not self.top_known or self.repairing:
-            self._hold(item)
-        elif item.epoch != self.epoch or item.offset > self.offset + 1:
-            self._hold(item)
+            self._hold(live)
+        elif live.epoch != self.epoch or live.offset > self.offset + 1:
+            metrics.LIVE_GAPS.inc()
+            self._hold(live)
             self.want_repair()
-        elif item.offset == self.offset + 1:
-            self._deliver(item)
+        elif live.offset == self.offset + 1:
+            self._deliver(live)
 
     def want_repair(self) -> None:
         """Something is missing, or may be."""
         if not self.repairing:
             self.repairing = True
-            self._wants_repair(self)
+            self._hub.wants_repair(self)
 
     def fill(self, items: Iterable[Live]) -> None:
         """The log's items behind `offset`, contiguous; then what was held meanwhile."""
-        for item in items:
-            if item.epoch == self.epoch and item.offset == self.offset + 1:
-                self._deliver(item)
+        for live in items:
+            if live.epoch == self.epoch and live.offset == self.offset + 1:
+                self._deliver(live)
         self.repairing = False
         self._release()
 
     def restart(self, top: Top) -> None:
         """The log cannot bridge: go on from `top`, and tell everyone."""
         self.epoch, self.offset, self.repairing = top.epoch, top.offset, False
+        self.recent.clear()
         for subscription in list(self.subscriptions):
-            subscription.resync(top)
+            subscription.resync(top, "log")
         self._release()
 
-    def _hold(self, item: Live) -> None:
+    def since(self, epoch: str, offset: int) -> list[Live] | None:
+        """The newest items behind a position; None when they are not all here."""
+        missed = self.offset - offset
+        if not self.top_known or epoch != self.epoch or not 0 <= missed <= len(self.recent):
+            return None
+        return list(islice(self.recent, len(self.recent) - missed, None))
+
+    def remember(self, items: Sequence[Live]) -> None:
+        """Older items, read from the log: kept when they join up with those that are here."""
+        first = self.recent[0].offset if self.recent else self.offset + 1
+        if items and items[0].epoch == self.epoch and items[-1].offset >= first - 1:
+            self.recent.extendleft(live for live in reversed(items) if live.offset < first)
+
+    def _hold(self, live: Live) -> None:
         """Keeps an item, also of another epoch: it may overtake the restart that makes it the present one."""
         if len(self._held) >= HELD_LIMIT:
             del self._held[0]
-        self._held.append(item)
+        self._held.append(live)
 
     def _release(self) -> None:
         """Takes what was held of the present epoch; of any other one nothing can be made any more."""
         held, self._held = self._held, []
-        for item in sorted((item for item in held if item.epoch == self.epoch), key=lambda item: item.offset):
-            self.receive(item)
+        for live in sorted((live for live in held if live.epoch == self.epoch), key=lambda live: live.offset):
+            self.receive(live)
 
-    def _deliver(self, item: Live) -> None:
-        """Encodes once, hands the same bytes to everyone; who must not hear of the actor gets a skip instead."""
-        self.offset = item.offset
-        frame = websocket_frame(event_frame(self.label, item.offset, item.body))
-        denied = self._denied.get(item.actor, ())
-        skip = websocket_frame(encode(Skip(self.label, item.offset, item.offset))) if denied else b""
+    def _deliver(self, live: Live) -> None:
+        """Encodes once, hands the same bytes to everyone. Who must not hear of the actor gets a skip instead; who may
+        have lost the right on the way is told to read the state again."""
+        self.offset = live.offset
+        self.recent.append(live)
+        while len(self.recent) > RECENT:
+            self.recent.popleft()
+        if not self.subscriptions:
+            return
+        epoch, offset, item = live.epoch, live.offset, live.item
+        frame: bytes | None = websocket_frame(event_frame(self.label, offset, live.body))
+        denied: Set[Receiver] = frozenset()
+        parted: Set[int] = frozenset()
+        if item.kind not in TO_FORGET:
+            known = self._hub.verdicts
+            denied = self._hub.denied.get(item.actor, denied)
+            if known.ended(item.actor) or known.outdated(item.kind, item.object, item.version):
+                frame = None
+            if self.label == "me" and item.kind in POSTS:
+                parted = known.parted_from(item.actor)
+        metrics.COMMIT_TO_FRAME.observe(age(live.body))
+        if not denied and not parted:
+            for subscription in list(self.subscriptions):
+                subscription.offer(epoch, offset, frame)
+            return
+        skip = websocket_frame(encode(Skip(self.label, offset, offset)))
         for subscription in list(self.subscriptions):
-            subscription.offer(item.epoch, item.offset, skip if subscription.receiver in denied else frame)
+            receiver = subscription.receiver
+            mine = skip if receiver in denied else None if receiver.user_id in parted else frame
+            subscription.offer(epoch, offset, mine)
 
 
 class Hub:
     """Every stream, watched post and connection of this node."""
 
-    def __init__(self) -> None:
+    def __init__(self, verdicts: Verdicts) -> None:
+        self.verdicts = verdicts
         self.streams: dict[str, LiveStream] = {}
         self.watchers: dict[int, set[Receiver]] = {}
         self.counts: dict[int, PostCounts] = {}
         self.receivers: set[Receiver] = set()
         self.by_user: dict[int, set[Receiver]] = {}
         self.denied: dict[int, set[Receiver]] = {}  # actor -> connections of those whom a block separates
+        self._typing: dict[str, set[int]] = {}
         # Set by the owner before the first connection.
         self.wants_repair: Callable[[LiveStream], None] = lambda _stream: None
-        self.wants_leave: Callable[[str], None] = lambda _stream: None
 
     def connect(self, receiver: Receiver) -> None:
         """A connection whose user is known."""
         self.receivers.add(receiver)
         self.by_user.setdefault(receiver.user_id, set()).add(receiver)
 
-    def deny(self, receiver: Receiver, actors: set[int]) -> None:
+    def deny(self, receiver: Receiver, actors: Set[int]) -> None:
         """Replaces the people of whom a connection must hear nothing."""
         for actor in receiver.denied - actors:
             receivers = self.denied.get(actor)
@@ -220,7 +289,7 @@ class Hub:
 
     def disconnect(self, receiver: Receiver) -> None:
         """A connection has gone."""
-        self.deny(receiver, set())
+        self.deny(receiver, frozenset())
         self.receivers.discard(receiver)
         mine = self.by_user.get(receiver.user_id)
         if mine is not None:
@@ -232,26 +301,34 @@ class Hub:
         """A closed subscription: it holds what comes until its join is complete."""
         stream = self.streams.get(name)
         if stream is None:
-            stream = self.streams[name] = LiveStream(name, label, lambda s: self.wants_repair(s), self.denied)
+            stream = self.streams[name] = LiveStream(name, label, self)
+        stream.idle_since = None
         subscription = Subscription(receiver, stream, label)
         stream.subscriptions.add(subscription)
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Ends a subscription; the last one of a stream lets the node leave it."""
+        """Ends a subscription; a stream without any stays for a while."""
         stream = subscription.stream
         stream.subscriptions.discard(subscription)
-        if not stream.subscriptions and self.streams.get(stream.name) is stream:
-            del self.streams[stream.name]
-            self.wants_leave(stream.name)
+        if not stream.subscriptions and stream.idle_since is None:
+            stream.idle_since = time.monotonic()
 
-    def receive(self, name: str, item: Live) -> None:
+    def drop_idle(self, since: float) -> list[str]:
+        """Forgets the streams that have been idle since the moment `since` or longer; returns their names."""
+        idle = ((name, stream.idle_since) for name, stream in self.streams.items())
+        names = [name for name, idle_since in idle if idle_since is not None and idle_since <= since]
+        for name in names:
+            del self.streams[name]
+        return names
+
+    def receive(self, name: str, live: Live) -> None:
         """An item for one of this node's streams; others have left meanwhile."""
         stream = self.streams.get(name)
         if stream is not None:
-            stream.receive(item)
+            stream.receive(live)
 
-    def watch(self, receiver: Receiver, posts: set[int], before: set[int]) -> None:
+    def watch(self, receiver: Receiver, posts: Set[int], before: Set[int]) -> None:
         """Replaces the posts whose counts a connection wants."""
         for post_id in before - posts:
             watchers = self.watchers.get(post_id)
@@ -273,12 +350,23 @@ class Hub:
         for receiver in watchers:
             receiver.counts_changed(post_id)
 
-    def type(self, post_name: str, user_id: int, frame: bytes) -> None:
-        """Somebody writes on a post: everyone who follows it hears, except the writer."""
-        stream = self.streams.get(post_name)
-        if stream is None:
-            return
-        for subscription in stream.subscriptions:
-            receiver = subscription.receiver
-            if subscription.opened and receiver.user_id != user_id and user_id not in receiver.denied:
-                receiver.send(frame)
+    def type(self, post_name: str, user_id: int) -> None:
+        """Somebody writes on a post; told with the next `tell_typing`."""
+        if post_name in self.streams:
+            typists = self._typing.setdefault(post_name, set())
+            if len(typists) < TYPISTS:
+                typists.add(user_id)
+
+    def tell_typing(self) -> None:
+        """Tells who has begun to write to everyone who follows the post, except the writer."""
+        typing, self._typing = self._typing, {}
+        for post_name, typists in typing.items():
+            stream = self.streams.get(post_name)
+            if stream is None:
+                continue
+            for user_id in typists:
+                frame = websocket_frame(encode(TypingNow(post_name.partition(":")[2], str(user_id))))
+                for subscription in stream.subscriptions:
+                    receiver = subscription.receiver
+                    if subscription.opened and receiver.user_id != user_id and user_id not in receiver.denied:
+                        receiver.send_volatile(frame)

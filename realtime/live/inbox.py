@@ -1,35 +1,50 @@
 """This node's Redis channels -> hub, and the repair of what did not come that way.
 
-Pub/sub forgets, so nothing is believed because it was silent: holes are read from the log at once, and every CHECK
-seconds, and after every (re)subscription, each stream's top is compared with the store's.
+Pub/sub forgets, and can go deaf without a word, so nothing is believed because it was silent:
+
+    a hole          is read from the log at once
+    every CHECK     each stream's top is compared with the store's; so is it after every (re)subscription and outage
+    every PROBE     an event goes through the append path to this node; one that does not come back is a deaf inbox,
+                    which subscribes anew and then compares everything
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 
 import msgspec
-import orjson
 import structlog
 
 from db import redis as keys
 from db.errors import StoreUnavailable
 from db.redis import Redis
+from feed import metrics
 from feed.background import Background
-from feed.events import TO_FORGET
-from feed.streams import LISTEN, Streams, Top, post
+from feed.revocations import Revocation
+from feed.streams import LISTEN, Event, Item, Streams, Top, post
 from realtime.live.hub import Hub, Live, LiveStream
-from realtime.live.protocol import PostCounts, TypingNow, encode, websocket_frame
+from realtime.live.protocol import At, PostCounts
 
 log = structlog.get_logger(__name__)
 
-WAIT = 5.0  # seconds that one wait for a message lasts; only bounds how long a stop takes
-LEAVE_AFTER = 2.0  # seconds that a stream without subscriptions is kept: a page flip comes back to it
-TOUCHED_AT_ONCE = 200  # streams per touch call
+WAIT = 1.0  # seconds that one wait for a message lasts; bounds how late a deaf inbox is left
+IDLE = 15.0  # seconds that a stream without subscriptions is kept: a network that was away for a moment comes back
+IDLE_EVERY = 1.0  # seconds between looks for idle streams
+TOUCHED_AT_ONCE = 200  # streams per touch or leave call
 REPAIRS_AT_ONCE = 16  # after a restart of the store every stream repairs: requests need connections too
 REPAIR_PAUSE = 0.2  # seconds before a repair that met an unreachable store is tried again
+PROBE = 3.0  # seconds between probes, and that one has to come back: a deaf inbox is found within two of them
+BODIES = 16 * 1024 * 1024  # bytes of recent events kept for replays
+
+
+class Orders(msgspec.Struct):
+    """A message on the control channel; one of a newer release may hold more."""
+
+    revoked: list[Revocation] = []
 
 
 class Inbox:
@@ -42,23 +57,38 @@ class Inbox:
         self._hub = hub
         self._background = background
         self._check = min(check, LISTEN / 3)
-        self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._leaving: tuple[set[str], asyncio.Task[None]] | None = None
         self._watching: set[str] = set()
         self._repairing = asyncio.Semaphore(REPAIRS_AT_ONCE)
-        self.on_subscribed: Callable[[], None] = lambda: None
-        self.on_signed_out: Callable[[int, set[int]], None] = lambda _user, _sessions: None
-        self.on_parted: Callable[[set[int]], None] = lambda _users: None
-        self.on_narrowed: Callable[[int], None] = lambda _post: None
+        self._bodies = Bodies()
+        self._awaited: set[str] = set()  # probes that have not come back
+        self._all_heard = asyncio.Event()
+        self._deaf = False
+        self._since = 0.0  # when the present subscription began
+        self.on_orders: Callable[[list[Revocation]], None] = lambda _news: None
+        self.on_presence: Callable[[bytes], None] = lambda _message: None
         hub.wants_repair = self._repair_soon
-        hub.wants_leave = self._leave_soon
 
-    async def join(self, stream: LiveStream) -> Top:
-        """Registers this node for a stream and starts the hub's view of it. Raises StoreUnavailable."""
-        leaving = self._leaving.pop(stream.name, None)
-        if leaving is not None:
+    def start(self) -> None:
+        """Starts its tasks; call once, on the loop."""
+        self._background.keep("inbox", self.listen)
+        self._background.keep("inbox_checks", self._keep_checking)
+        self._background.keep("inbox_probes", self._keep_probing)
+        self._background.keep("inbox_idle", self._keep_leaving)
+
+    # --- joining -----------------------------------------------------------------------------------------------------
+
+    async def join(self, stream: LiveStream, start: At | None = None) -> Top:
+        """Registers this node for a stream and starts the hub's view of it. Raises StoreUnavailable.
+
+        A view that is open already answers by itself, unless the client has been further than it.
+        """
+        ahead = start is not None and (start.epoch != stream.epoch or start.offset > stream.offset)
+        if stream.top_known and not stream.repairing and not ahead:
+            return Top(stream.epoch, stream.offset)
+        if self._leaving is not None and stream.name in self._leaving[0]:
             # A registration that is being taken back would take this one with it.
-            leaving.cancel()
-            await asyncio.wait([leaving])
+            await asyncio.wait([self._leaving[1]])
         top = await self._streams.join(stream.name, self.node)
         stream.start(top)
         if stream.epoch != top.epoch:
@@ -71,26 +101,69 @@ class Inbox:
         await asyncio.gather(*(self._streams.want_counts(name, self.node) for name in new))
         self._watching |= new
 
+    async def bodies(self, event_ids: Sequence[str]) -> list[bytes | None]:
+        """Bodies of events: those heard lately from memory, the rest in one pipelined read; None = expired."""
+        found = {event_id: self._bodies.get(event_id) for event_id in event_ids}
+        missing = [event_id for event_id, body in found.items() if body is None]
+        for event_id, body in zip(missing, await self._streams.payloads(missing), strict=True):
+            found[event_id] = body
+            if body is not None:
+                self._bodies.put(event_id, body)
+        return [found[event_id] for event_id in event_ids]
+
+    # --- listening ---------------------------------------------------------------------------------------------------
+
     async def listen(self) -> None:
         """Reads the channels for ever; raises StoreUnavailable when the connection is lost (its owner restarts it)."""
-        async with self._redis.subscription(*keys.inbox_channels(self.node), keys.CONTROL) as subscription:
+        channels = (*keys.inbox_channels(self.node), keys.CONTROL, keys.PRESENCE)
+        async with self._redis.subscription(*channels) as subscription:
+            self._deaf, self._since = False, time.monotonic()
             self._background.spawn("inbox_check", self.check)
-            self.on_subscribed()
-            while True:
+            while not self._deaf:
                 message = await subscription.next(WAIT)
                 if message is None:
                     continue
                 channel, data = message
+                metrics.INBOX_MESSAGES.inc()
                 try:
-                    self._control(data) if channel == keys.CONTROL else self._take(data)
+                    self._take(channel, data)
                 except (ValueError, KeyError, msgspec.DecodeError):
                     log.exception("inbox_message_refused", channel=channel, size=len(data))
+        raise StoreUnavailable("redis", "a probe did not come back")
 
-    async def keep_checking(self) -> None:
-        """Compares every stream's top with the store's, for ever."""
-        while True:
-            await asyncio.sleep(self._check)
-            await self.check()
+    def _take(self, channel: str, data: bytes) -> None:
+        if channel == keys.CONTROL:
+            self.on_orders(msgspec.json.decode(data, type=Orders).revoked)
+        elif channel == keys.PRESENCE:
+            self.on_presence(data)
+        else:
+            self._take_own(data)
+
+    def _take_own(self, data: bytes) -> None:
+        """A message for streams of this node: `item` lines and payload, or a whisper."""
+        kind, _, rest = data.partition(b"\n")
+        if kind == b"item":
+            head, _, body = rest.partition(b"\n\n")
+            event_id, reference, *lines = head.decode().split("\n")
+            what, actor, about, version = reference.split(" ")
+            if what == PROBED:
+                self._awaited.discard(event_id)
+                if not self._awaited:
+                    self._all_heard.set()
+                return
+            self._bodies.put(event_id, body)
+            for line in lines:
+                name, epoch, offset = line.split(" ")
+                item = Item(int(offset), event_id, what, int(actor), int(about), int(version))
+                self._hub.receive(name, Live(epoch, item, body))
+        elif kind == b"counts":
+            for post_id, counts in msgspec.json.decode(rest, type=dict[str, PostCounts]).items():
+                self._hub.set_counts(int(post_id), counts)
+        elif kind == b"typing":
+            post_id, user_id = rest.decode().split(" ")
+            self._hub.type(post(int(post_id)), int(user_id))
+
+    # --- distrust ----------------------------------------------------------------------------------------------------
 
     async def check(self) -> None:
         """Renews every registration; a stream that is behind or gone is repaired. Raises StoreUnavailable."""
@@ -109,44 +182,72 @@ class Inbox:
         for start in range(0, len(watched), TOUCHED_AT_ONCE):
             await self._streams.touch([(name, f"w:{self.node}") for name in watched[start : start + TOUCHED_AT_ONCE]])
 
+    async def _keep_checking(self) -> None:
+        while True:
+            await asyncio.sleep(self._check)
+            await self.check()
+
+    async def _keep_probing(self) -> None:
+        """Sends probes for ever. One that is lost, or a store that was away, makes the inbox distrust its view."""
+        away = False
+        while True:
+            try:
+                names = await self._streams.probe_names(self.node)
+                for name in names:
+                    await self._streams.join(name, self.node)
+                sent = {f"p{self.node}{time.monotonic_ns()}{i}": name for i, name in enumerate(names)}
+                self._awaited = set(sent)
+                self._all_heard.clear()
+                started = time.monotonic()
+                for event_id, name in sent.items():
+                    await self._streams.append(Event(event_id, PROBED, 0, 0, 0, b"{}"), [name])
+                if away:
+                    away = False
+                    self._background.spawn("inbox_check", self.check)
+                await self._await_probes(started)
+            except StoreUnavailable as error:
+                away = True
+                log.warning("probe_failed", cause=str(error))
+            await asyncio.sleep(PROBE)
+
+    async def _await_probes(self, started: float) -> None:
+        try:
+            async with asyncio.timeout(PROBE):
+                await self._all_heard.wait()
+            metrics.INBOX_PROBE.observe(time.monotonic() - started)
+        except TimeoutError:
+            if self._since < started:
+                log.warning("inbox_deaf", probes=len(self._awaited))
+                metrics.INBOX_DEAF.inc()
+                self._deaf = True
+
+    # --- leaving -----------------------------------------------------------------------------------------------------
+
+    async def _keep_leaving(self) -> None:
+        """Leaves streams that nobody here has followed for a while, for ever."""
+        while True:
+            await asyncio.sleep(IDLE_EVERY)
+            names = self._hub.drop_idle(time.monotonic() - IDLE)
+            if names:
+                task = self._background.spawn("leave", self.leave_all, [(name, f"n:{self.node}") for name in names])
+                self._leaving = (set(names), task)
+                await asyncio.wait([task])
+                self._leaving = None
+
     def registered(self) -> list[tuple[str, str]]:
         """Every registration of this node: (stream, field)."""
-        fields = [(name, f"n:{self.node}") for name in {*self._hub.streams, *self._leaving}]
+        fields = [(name, f"n:{self.node}") for name in self._hub.streams]
         return fields + [(name, f"w:{self.node}") for name in self._watching]
 
     async def leave_all(self, fields: list[tuple[str, str]]) -> None:
-        """Takes registrations back: the process ends, and its users are not online because of it."""
+        """Takes registrations back."""
         try:
             for start in range(0, len(fields), TOUCHED_AT_ONCE):
                 await self._streams.leave(fields[start : start + TOUCHED_AT_ONCE])
         except StoreUnavailable as error:
             log.debug("leave_lost", cause=str(error))  # the registrations expire by themselves
 
-    def _take(self, data: bytes) -> None:
-        """A message for streams of this node: `item` lines and payload, or a whisper."""
-        kind, _, rest = data.partition(b"\n")
-        if kind == b"item":
-            head, _, body = rest.partition(b"\n\n")
-            _, reference, *lines = head.decode().split("\n")
-            actor = _audible_actor(reference)
-            for line in lines:
-                name, epoch, offset = line.split(" ")
-                self._hub.receive(name, Live(epoch, int(offset), body, actor))
-        elif kind == b"counts":
-            for post_id, counts in msgspec.json.decode(rest, type=dict[str, PostCounts]).items():
-                self._hub.set_counts(int(post_id), counts)
-        elif kind == b"typing":
-            post_id, user_id = rest.decode().split(" ")
-            self._hub.type(post(int(post_id)), int(user_id), websocket_frame(encode(TypingNow(post_id, user_id))))
-
-    def _control(self, data: bytes) -> None:
-        order = orjson.loads(data)  # one of another kind is of a newer release
-        if "signed_out" in order:
-            self.on_signed_out(order["signed_out"]["user"], set(order["signed_out"]["sessions"]))
-        if "parted" in order:
-            self.on_parted(set(order["parted"]))
-        if "narrowed" in order:
-            self.on_narrowed(order["narrowed"])
+    # --- repair ------------------------------------------------------------------------------------------------------
 
     def _repair_soon(self, stream: LiveStream) -> None:
         self._background.spawn(f"repair {stream.name}", self._repair, stream)
@@ -164,43 +265,44 @@ class Inbox:
             try:
                 async with self._repairing:
                     reading = await self._streams.read(stream.name, stream.epoch, stream.offset)
-                if reading.top is None or reading.items is None:
-                    stream.restart(await self._streams.join(stream.name, self.node))
-                    log.info("stream_restarted", stream=stream.name)
-                    return
-                bodies = await self._streams.payloads([item.event_id for item in reading.items])
+                    if reading.top is None or reading.items is None:
+                        stream.restart(await self._streams.join(stream.name, self.node))
+                        log.info("stream_restarted", stream=stream.name)
+                        return
+                    bodies = await self.bodies([item.event_id for item in reading.items])
             except StoreUnavailable as error:
                 log.warning("repair_waits", stream=stream.name, cause=str(error))
                 await asyncio.sleep(REPAIR_PAUSE)
                 continue
             if None in bodies:
-                # Deleted or hidden since: every subscription reads its own state again, under its own eyes.
+                # Expired meanwhile: every subscription reads its own state again, under its own eyes.
                 stream.restart(reading.top)
             else:
                 epoch = reading.top.epoch
-                stream.fill(
-                    Live(epoch, item.offset, body, 0 if item.kind in TO_FORGET else item.actor)
-                    for item, body in zip(reading.items, bodies, strict=True)
-                    if body is not None
-                )
+                pairs = zip(reading.items, bodies, strict=True)
+                stream.fill(Live(epoch, item, body) for item, body in pairs if body is not None)
             return
 
-    def _leave_soon(self, name: str) -> None:
-        if name not in self._leaving:
-            self._leaving[name] = self._background.spawn(f"leave {name}", self._leave, name)
 
-    async def _leave(self, name: str) -> None:
-        await asyncio.sleep(LEAVE_AFTER)
-        if name not in self._hub.streams:
-            try:
-                await self._streams.leave([(name, f"n:{self.node}")])
-            except StoreUnavailable as error:
-                log.debug("leave_lost", cause=str(error))  # the registration expires by itself
-        if self._leaving.get(name) is asyncio.current_task():
-            del self._leaving[name]
+PROBED = "probe"  # kind of an event that only proves that this node hears
 
 
-def _audible_actor(reference: str) -> int:
-    """Whose act an item is; 0 for one that everybody must hear, because it only tells what to forget."""
-    kind, actor, _, _ = reference.split(" ")
-    return 0 if kind in TO_FORGET else int(actor)
+class Bodies:
+    """Bodies of recent events, bounded in bytes; the oldest go first."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._size = 0
+
+    def get(self, event_id: str) -> bytes | None:
+        """A body, or None."""
+        return self._kept.get(event_id)
+
+    def put(self, event_id: str, body: bytes) -> None:
+        """Keeps a body."""
+        if event_id not in self._kept:
+            self._kept[event_id] = body
+            self._size += len(body)
+            while self._size > BODIES:
+                _, dropped = self._kept.popitem(last=False)
+                self._size -= len(dropped)

@@ -1,36 +1,43 @@
 """Joining a stream without a hole: position, log and live items become one sequence.
 
 The order is the point. Register here and in the store first, so that whatever is appended from now on comes to this
-node; only then authorise and read the log up to the top of that moment; hold what the inbox brings meanwhile; then
-answer, replay, open the gate. Every replayed item passes the audience again: what the viewer lost since is skipped.
+node; only then authorise and read up to the top of that moment; hold what the inbox brings meanwhile; then answer,
+replay, open the gate. Every replayed item passes the audience again: what the viewer lost since is skipped.
+
+Clients that come back together cost little: what this node has seen lately is replayed from memory, one read of a log
+serves whoever waits for that stream, rights come from `feed.grants`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 
 import msgspec
 
-from db import posts
-from feed.audience import Audience
-from feed.errors import NotFound
+from feed import metrics
 from feed.events import TO_FORGET
-from feed.posts import visible
-from feed.stores import Stores
-from feed.streams import Item, Top, me
+from feed.grants import Grants
+from feed.streams import Item, Streams, Top, me
 from feed.streams import post as post_stream
-from realtime.live.hub import Hub, Receiver, Subscription
+from realtime.live.hub import Hub, Live, LiveStream, Receiver, Subscription
 from realtime.live.inbox import Inbox
 from realtime.live.protocol import At, Skip, encode, event_frame, websocket_frame
 
 POST_LABEL = re.compile(r"post:([1-9][0-9]{0,15})")
-POSTS = {"post.created", "post.edited"}
-COMMENTS = {"comment.created", "comment.edited"}
 
 
 class Refused(Exception):
     """The stream is not there, or not for this viewer."""
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """A frame of a replay, and the position of whoever has handled it."""
+
+    offset: int
+    bytes: bytes
+    item: Item | None = None  # None: nothing to ask about, or just asked
 
 
 class Outcome(msgspec.Struct):
@@ -39,16 +46,18 @@ class Outcome(msgspec.Struct):
     subscription: Subscription
     top: Top
     recovered: bool
-    frames: list[bytes]
+    frames: list[Frame]
 
 
 class Joiner:
     """Joins the streams of this node's connections."""
 
-    def __init__(self, stores: Stores, hub: Hub, inbox: Inbox) -> None:
-        self._stores = stores
+    def __init__(self, streams: Streams, grants: Grants, hub: Hub, inbox: Inbox) -> None:
+        self._streams = streams
+        self._grants = grants
         self._hub = hub
         self._inbox = inbox
+        self._reading: dict[tuple[str, str], Reading] = {}
 
     async def join(self, receiver: Receiver, label: str, start: At | None) -> Outcome:
         """Subscribes; the caller sends the answer and the frames, then opens `subscription` at `top`.
@@ -56,15 +65,17 @@ class Joiner:
         Raises Refused, StoreUnavailable; then nothing stays subscribed.
         """
         name = self._name(receiver, label)
-        await self.authorise(receiver.user_id, label)  # cheaply, before anything is made for it
+        await self._authorise(receiver, label)  # cheaply, before anything is made for it
         subscription = self._hub.subscribe(receiver, name, label)
         try:
-            top = await self._inbox.join(subscription.stream)
-            await self.authorise(receiver.user_id, label)
-            frames = None if start is None else await self._replay(receiver.user_id, name, label, start, top)
+            top = await self._inbox.join(subscription.stream, start)
+            await self._authorise(receiver, label)
+            frames = None if start is None else await self._replay(receiver, subscription.stream, start, top)
         except BaseException:
             self._hub.unsubscribe(subscription)
             raise
+        position = start if start is not None and frames is not None else top
+        subscription.epoch, subscription.offset = position.epoch, position.offset
         return Outcome(subscription, top, frames is not None, frames or [])
 
     def _name(self, receiver: Receiver, label: str) -> str:
@@ -75,66 +86,98 @@ class Joiner:
             raise Refused
         return post_stream(int(match.group(1)))
 
-    async def authorise(self, viewer_id: int, label: str) -> None:
+    async def _authorise(self, receiver: Receiver, label: str) -> None:
         """Raises Refused unless the viewer may follow the stream now."""
-        if label == "me":
-            return
-        try:
-            async with self._stores.sql.read() as connection:
-                await visible(connection, viewer_id, int(label.partition(":")[2]))
-        except NotFound as error:
-            raise Refused from error
+        if label != "me" and not await self._grants.sees_post(receiver.user_id, int(label.partition(":")[2])):
+            raise Refused
 
-    async def _replay(self, viewer_id: int, name: str, label: str, start: At, top: Top) -> list[bytes] | None:
+    async def _replay(self, receiver: Receiver, stream: LiveStream, start: At, top: Top) -> list[Frame] | None:
         """Frames of every item after `start` up to `top`; None where the log cannot bridge."""
         if start.epoch != top.epoch or start.offset > top.offset:
+            metrics.LIVE_REPLAYS.labels("not_recovered").inc()
             return None
-        if start.offset == top.offset:
-            return []
-        reading = await self._stores.streams.read(name, start.epoch, start.offset, top.offset)
+        missed = self._from_memory(stream, start, top)
+        source = "memory"
+        if missed is None:
+            missed, source = await self._from_log(stream, start, top), "log"
+        metrics.LIVE_REPLAYS.labels("not_recovered" if missed is None else source).inc()
+        if not missed:
+            return missed if missed is None else []
+        asked = {live.offset for live in missed if self._grants.doubts(receiver.user_id, live.item)}
+        allowed = await self._grants.sees_items(receiver.user_id, [live.item for live in missed])
+        allowed -= {
+            live.offset for live in missed if live.item.actor in receiver.denied and live.item.kind not in TO_FORGET
+        }
+        return _frames(stream.label, missed, allowed, asked)
+
+    def _from_memory(self, stream: LiveStream, start: At, top: Top) -> list[Live] | None:
+        recent = stream.since(start.epoch, start.offset)
+        if recent is None or stream.offset < top.offset:
+            return None
+        return recent[: top.offset - start.offset]
+
+    async def _from_log(self, stream: LiveStream, start: At, top: Top) -> list[Live] | None:
+        """The log's items, read once for all who wait for this stream; then they are in memory."""
+        key = (stream.name, start.epoch)
+        reading = self._reading.get(key)
+        if reading is None or reading.offset > start.offset or reading.upto < top.offset:
+            lowest = start.offset
+            if stream.label != "me":  # all that the log keeps: the next client may be further behind
+                lowest = min(lowest, max(0, top.offset - self._streams.keep))
+            task = asyncio.create_task(self._read(stream, start.epoch, lowest, top.offset))
+            self._reading[key] = reading = Reading(lowest, top.offset, task)
+            reading.task.add_done_callback(lambda _task: self._read_done(key, reading))
+        found = await asyncio.shield(reading.task)  # a client that goes away does not take the read along
+        if found is None and reading.offset < start.offset:
+            found = await self._read(stream, start.epoch, start.offset, top.offset)
+        if found is None:
+            return None
+        return [live for live in found if start.offset < live.offset <= top.offset]
+
+    def _read_done(self, key: tuple[str, str], reading: Reading) -> None:
+        if self._reading.get(key) is reading:
+            del self._reading[key]
+        if not reading.task.cancelled():
+            reading.task.exception()  # whoever waited raises it; it may be that nobody does any more
+
+    async def _read(self, stream: LiveStream, epoch: str, offset: int, upto: int) -> list[Live] | None:
+        """Every item after `offset` up to `upto`, or None. Two pipelined reads: references, then bodies."""
+        reading = await self._streams.read(stream.name, epoch, offset, upto)
         if reading.items is None:
             return None
-        bodies = await self._stores.streams.payloads([item.event_id for item in reading.items])
-        allowed = await self._allowed(viewer_id, reading.items)
-        if any(body is None and item.offset in allowed for item, body in zip(reading.items, bodies, strict=True)):
-            return None  # its payload has expired: to skip what the viewer may see would be a silent hole
-        return _frames(label, reading.items, bodies, allowed)
-
-    async def _allowed(self, viewer_id: int, items: Sequence[Item]) -> set[int]:
-        """Offsets of the items that the viewer may see now: one batch of queries for all of them."""
-        post_ids = {item.object for item in items if item.kind in POSTS}
-        async with self._stores.sql.read() as connection:
-            rows = await posts.by_ids(connection, post_ids)
-            comments = await posts.living_comments(connection, {i.object for i in items if i.kind in COMMENTS})
-            people = {item.actor for item in items} | {row.author_id for row in rows.values()}
-            audience = await Audience.load(connection, viewer_id, people)
-        allowed = set()
-        for item in items:
-            if item.kind in TO_FORGET:
-                visible_now = True
-            elif item.kind in POSTS:
-                visible_now = item.object in rows and audience.sees_post(rows[item.object])
-            elif item.kind in COMMENTS and item.object not in comments:
-                visible_now = False
-            else:
-                visible_now = audience.sees_person(item.actor)
-            if visible_now:
-                allowed.add(item.offset)
-        return allowed
+        bodies = await self._inbox.bodies([item.event_id for item in reading.items])
+        if None in bodies:
+            return None  # a payload has expired: to skip what the viewer may see would be a silent hole
+        found = [Live(epoch, item, body) for item, body in zip(reading.items, bodies, strict=True) if body is not None]
+        stream.remember(found)
+        return found
 
 
-def _frames(label: str, items: Sequence[Item], bodies: Sequence[bytes | None], allowed: set[int]) -> list[bytes]:
+class Reading(msgspec.Struct):
+    """One read of a log that several clients wait for."""
+
+    offset: int
+    upto: int
+    task: asyncio.Task[list[Live] | None]
+
+
+def _frames(label: str, missed: Sequence[Live], allowed: set[int], asked: set[int]) -> list[Frame]:
     """One frame per visible item; neighbours that are nothing for this viewer become one skip."""
-    frames: list[bytes] = []
+    frames: list[Frame] = []
     skipped: int | None = None
-    for item, body in zip(items, bodies, strict=True):
-        if body is None or item.offset not in allowed:
-            skipped = item.offset if skipped is None else skipped
+    for live in missed:
+        if live.offset not in allowed:
+            skipped = live.offset if skipped is None else skipped
             continue
         if skipped is not None:
-            frames.append(websocket_frame(encode(Skip(label, skipped, item.offset - 1))))
+            frames.append(_skip(label, skipped, live.offset - 1))
             skipped = None
-        frames.append(websocket_frame(event_frame(label, item.offset, body)))
+        item = None if live.offset in asked else live.item
+        frames.append(Frame(live.offset, websocket_frame(event_frame(label, live.offset, live.body)), item))
     if skipped is not None:
-        frames.append(websocket_frame(encode(Skip(label, skipped, items[-1].offset))))
+        frames.append(_skip(label, skipped, missed[-1].offset))
     return frames
+
+
+def _skip(label: str, offset: int, to: int) -> Frame:
+    return Frame(to, websocket_frame(encode(Skip(label, offset, to))))

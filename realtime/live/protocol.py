@@ -171,6 +171,15 @@ class TypingNow(msgspec.Struct, frozen=True, tag="typing"):
     user_id: str
 
 
+PresenceState = Literal["online", "away", "offline"]
+
+
+class Presence(msgspec.Struct, frozen=True, tag="presence"):
+    """Friends who came, went, or have been idle for a while."""
+
+    users: dict[str, PresenceState]
+
+
 class Ping(msgspec.Struct, frozen=True, tag="ping"):
     """Positions checked against the log; a client that is behind resumes at once."""
 
@@ -210,6 +219,7 @@ ServerMessage = (
     | Skip
     | LatestCounts
     | TypingNow
+    | Presence
     | Ping
     | Resync
     | ErrorFrame
@@ -311,6 +321,11 @@ def encode(message: Any) -> bytes:
 def event_frame(stream: str, offset: int, body: bytes) -> bytes:
     """An event's JSON: a small head for the stream, the body ({event, id, at, data}) as it was stored."""
     return b'{"type":"event","stream":"%b","offset":%d,%b' % (stream.encode(), offset, body[1:])
+
+
+def payload_of(frame: bytes) -> bytes:
+    """What `websocket_frame` was made of."""
+    return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
 
 
 def websocket_frame(payload: bytes) -> bytes:

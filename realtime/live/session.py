@@ -97,6 +97,8 @@ class Session:
     state: str = "greeting"
     expires_at: float = 0.0
     replaying: bool = False  # its loop sends a replay and reads nothing: silence means nothing
+    mute: bool = False  # server-sent events: nobody answers, the transport tells when the peer has gone
+    active_at: float = 0.0  # when the peer last said something of its own accord
     handled: dict[str, int] = field(default_factory=dict)
     _deadline: float = 0.0
     _pinged_at: float | None = None
@@ -107,6 +109,7 @@ class Session:
     _refilled_at: float = 0.0
 
     def __post_init__(self) -> None:
+        self.active_at = self.now
         self._deadline = self.now + HELLO_WITHIN
         self._refilled_at = self.now
 
@@ -128,6 +131,8 @@ class Session:
             return self._hello(message)
         if self.state != "open":
             return self._error(ErrorFrame("invalid", "Say hello first.", getattr(message, "id", None)))
+        if not isinstance(message, protocol.Pong | protocol.Ack):
+            self.active_at = now
         return self._handle(message)
 
     def received_binary(self) -> list[Effect]:
@@ -164,7 +169,8 @@ class Session:
             return self._close(protocol.NO_PONG), False
         if now >= self._next_ping:
             self._next_ping = now + self.ping_seconds
-            self._pinged_at = now if self._pinged_at is None else self._pinged_at
+            if not self.mute:
+                self._pinged_at = now if self._pinged_at is None else self._pinged_at
             return [], True
         return [], False
 

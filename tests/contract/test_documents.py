@@ -20,8 +20,7 @@ OPERATIONS = [
 ]  # fmt: skip
 LATER = [
     "GET /trending", "GET /notifications", "POST /notifications/seen", "GET /notification-preferences", "GET /push/key",
-    "POST /push/subscriptions", "POST /uploads", "GET /media/1", "POST /live/typing", "GET /live/events",
-    "POST /posts/1/shares",
+    "POST /push/subscriptions", "POST /uploads", "GET /media/1", "POST /posts/1/shares",
 ]  # fmt: skip
 
 

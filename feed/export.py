@@ -1,0 +1,66 @@
+"""All that a user owns, as JSON files in a ZIP."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import zipfile
+from typing import Any
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import posts, relations, users
+from db.engine import Record
+from feed.errors import NotFound
+from feed.pages import NEWEST
+from feed.stores import Stores
+
+PAGE = 500  # rows read at a time
+
+
+async def archive(stores: Stores, user_id: int) -> bytes:
+    """The ZIP of one user. Raises NotFound."""
+    async with stores.sql.read(stale=True) as connection:
+        row = await users.account(connection, user_id)
+        if row is None:
+            raise NotFound("account")
+        account = _plain(row, but="password_hash")
+        files = {
+            "account.json": account,
+            "sessions.json": [
+                _plain(r, but="token_hash") for r in await users.sessions_of(connection, user_id, stores.clock())
+            ],
+            "friends.json": [str(i) for i in await relations.friends_of(connection, user_id)],
+            "blocks.json": [str(i) for i in await relations.blocked_by(connection, user_id, after=0, limit=100_000)],
+            "posts.json": await _posts_of(connection, user_id),
+            "comments.json": [_plain(r) for r in await posts.all_comments_by(connection, user_id)],
+            "likes.json": [str(i) for i in await posts.all_likes_by(connection, user_id)],
+        }
+    return await asyncio.to_thread(_zip, files)
+
+
+async def _posts_of(connection: AsyncConnection, user_id: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    before = NEWEST
+    while rows := await posts.newest_of(connection, [user_id], before=before, limit=PAGE):
+        found.extend(map(_plain, rows))
+        before = rows[-1].id
+    return found
+
+
+def _plain(row: Record, *, but: str = "") -> dict[str, Any]:
+    """A row as JSON can hold it, ids as strings like everywhere in the contract."""
+    return {
+        str(name): str(value) if name == "id" or name.endswith("_id") else value
+        for name, value in row._mapping.items()
+        if name != but
+    }
+
+
+def _zip(files: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, orjson.dumps(content, option=orjson.OPT_INDENT_2))
+    return buffer.getvalue()

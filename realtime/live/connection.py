@@ -1,0 +1,139 @@
+"""One live connection: its session, its sender, its subscriptions, whatever carries it.
+
+Connection      frames of a websocket
+EventStream     the same messages as server-sent events (`realtime.live.events`)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Set
+from typing import Any
+
+from feed import metrics
+from feed.accounts import Session as SignIn
+from realtime.live import protocol
+from realtime.live.hub import Subscription
+from realtime.live.protocol import Bye, Code, Presence, PresenceState, websocket_frame
+from realtime.live.sender import Sender
+from realtime.live.session import Session
+
+MOST_PRESENCE = 1000  # friends whose latest state waits for a slow reader; more are dropped
+
+
+class Ending(Exception):
+    """The connection is to be closed with a code; raised in its own task."""
+
+    def __init__(self, code: Code) -> None:
+        super().__init__(code.reason)
+        self.code = code
+
+
+class Connection:
+    """One socket with its session, sender and subscriptions."""
+
+    def __init__(self, transport: asyncio.Transport, task: asyncio.Task[Any], *, ping_seconds: int) -> None:
+        self.id = secrets.token_hex(8)
+        self.user_id = 0
+        self.sign_in: SignIn | None = None
+        self.session = Session(time.monotonic(), ping_seconds)
+        self.transport = transport
+        self.task = task
+        self.sender = Sender(
+            transport, caught_up=self._caught_up, overflowed=lambda: self.end_soon(protocol.SLOW_READER)
+        )
+        self.subscriptions: dict[str, Subscription] = {}
+        self.watched: Set[int] = frozenset()
+        self.denied: Set[int] = frozenset()
+        self.ending: tuple[Code, int | None] | None = None  # close code and when to come back
+        self.rechecks = 0
+        self._dirty: set[int] = set()
+        self._presence: dict[str, PresenceState] = {}
+
+    # --- what the hub calls ------------------------------------------------------------------------------------------
+
+    @property
+    def lagging(self) -> bool:
+        """True while items are dropped; a resync follows."""
+        return self.sender.lagging_since is not None
+
+    def send(self, frame: bytes) -> None:
+        """Queues an item, which a resync may replace."""
+        self.sender.enqueue(frame, item=True)
+
+    def send_volatile(self, frame: bytes) -> None:
+        """Queues what a slow reader does without."""
+        if not self.sender.congested:
+            self.sender.enqueue(frame)
+
+    def counts_changed(self, post_id: int) -> None:
+        """Marks a watched post; `flush_volatile` sends its latest numbers."""
+        self._dirty.add(post_id)
+
+    def presence_changed(self, user_id: int, state: PresenceState) -> None:
+        """Marks a friend; `flush_volatile` sends the latest state."""
+        if len(self._presence) < MOST_PRESENCE:
+            self._presence[str(user_id)] = state
+
+    # --- what the conversation calls ---------------------------------------------------------------------------------
+
+    def reply(self, frame: bytes) -> None:
+        """Queues a frame that nothing replaces."""
+        self.sender.enqueue(frame)
+
+    def say(self, message: Any) -> None:
+        """Queues a message that nothing replaces."""
+        self.reply(websocket_frame(protocol.encode(message)))
+
+    def forget_unsent(self) -> None:
+        """Takes back items that are held back: their reader may have lost the right to some. A resync follows."""
+        if self.sender.congested and self.sender.drop_items():
+            self._resync("revoked")
+
+    def watch(self, posts: Set[int]) -> None:
+        """Notes the posts whose counts are wanted, each to be told once now."""
+        self.watched = posts
+        self._dirty = set(posts)
+
+    def flush_volatile(self, counts: dict[int, protocol.PostCounts]) -> None:
+        """Sends the latest counts and presence, unless the reader is behind: then they wait, the latest only."""
+        if not (self._dirty or self._presence) or self.sender.congested or self.lagging:
+            return
+        latest = {str(post_id): counts[post_id] for post_id in self._dirty & self.watched if post_id in counts}
+        self._dirty.clear()
+        if latest:
+            self.say(protocol.LatestCounts(latest))
+        if self._presence:
+            self.say(Presence(self._presence))
+            self._presence = {}
+
+    def end_soon(self, code: Code, *, reconnect_in_ms: int | None = None) -> None:
+        """Ends a connection from outside: its own task is interrupted and shuts the socket, whatever it was doing."""
+        if self.ending is None:
+            self.ending = (code, reconnect_in_ms)
+            self.session.state = "closed"
+            if asyncio.current_task() is not self.task:
+                self.task.cancel()  # its own task sees the state by itself
+
+    def say_bye(self) -> None:
+        """Queues the good-bye of a planned close."""
+        if self.ending is not None and self.ending[1] is not None:
+            self.say(Bye(self.ending[0].number, self.ending[1]))
+
+    def ping(self) -> None:
+        """Tells the positions that were checked against the log, behind all earlier items."""
+        # To one who is lagging the positions are told by the resync that follows.
+        offsets = {label: s.offset for label, s in self.subscriptions.items() if s.opened and not self.lagging}
+        self.say(protocol.Ping(offsets))
+
+    def _caught_up(self) -> None:
+        self._resync("slow")
+        self._dirty = set(self.watched)
+
+    def _resync(self, reason: str) -> None:
+        for subscription in self.subscriptions.values():
+            if subscription.opened:
+                metrics.LIVE_RESYNCS.labels(reason).inc()
+                self.say(protocol.Resync(subscription.label, subscription.epoch, subscription.offset))
