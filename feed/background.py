@@ -13,7 +13,7 @@ from db.errors import SocialError
 
 log = structlog.get_logger(__name__)
 
-RESTART = (0.1, 5.0)  # seconds: first and longest pause before a dead task is started again, doubling, full jitter
+RESTART = (0.1, 2.0)  # seconds: first and longest pause before a dead task is started again, doubling, full jitter
 STEADY = 30.0  # seconds that a task must live for its pause to begin again at the shortest
 STOP = 5.0  # seconds that a cancelled task has to clean up
 
