@@ -73,7 +73,7 @@ class Inbox:
 
     async def listen(self) -> None:
         """Reads the channels for ever; raises StoreUnavailable when the connection is lost (its owner restarts it)."""
-        async with self._redis.subscription(*keys.inbox_channels(self.node), keys.CONTROL) as subscription:
+        async with self._redis.subscription(keys.CONTROL, inbox=self.node) as subscription:
             self._background.spawn("inbox_check", self.check)
             self.on_subscribed()
             while True:
