@@ -89,6 +89,10 @@ class Keys:
         """The bucket of a stream."""
         return zlib.crc32(name.encode()) % len(self.tags)
 
+    def slot(self, bucket: int) -> int:
+        """The slot of a cluster that a bucket's keys are in."""
+        return key_slot(self.tags[bucket].encode())
+
     def meta(self, stream: str) -> str:
         """meta:{b}:<stream>."""
         return f"meta:{self._tag(stream)}:{stream}"
@@ -128,6 +132,8 @@ class Redis:
         self._client: Any = client  # redis-py types its commands for the synchronous clients too
         self._cluster = client if isinstance(client, RedisCluster) else None
         self._subscriber = subscriber
+        # An ASK that names a server which holds no slot yet is an AttributeError in redis-py's cluster client.
+        self._refusals = (*UNREACHABLE, AttributeError) if self._cluster else UNREACHABLE
         # Its pools refuse instead of letting wait (a cluster's has no other way).
         self._room = asyncio.Semaphore(connections)
         self._scripts = {name: _Script.load(name) for name in SCRIPTS}
@@ -212,7 +218,7 @@ class Redis:
         """For each bucket the primary that holds it, as `host:port`; '' is the single Redis."""
         if self._cluster is None:
             return [""]
-        return [node.name for node in await self._ask(self._holders)]
+        return [node.name for node in await self._ask(partial(self._holders, self._cluster))]
 
     async def about(self) -> dict[str, str]:
         """{server, version, primaries, memory, policy} of a real server or cluster."""
@@ -252,6 +258,9 @@ class Redis:
     async def close(self) -> None:
         """Closes every connection."""
         await quietly(self._client.aclose())
+        if self._cluster:  # redis-py leaves the connections of a cluster that it wants to look at again
+            for nodes in ("nodes_cache", "startup_nodes"):
+                await quietly(self._cluster.nodes_manager.aclose(nodes))
 
     async def _ask(self, command: Callable[[], Awaitable[T]]) -> T:
         try:
@@ -261,7 +270,7 @@ class Redis:
                 return await command()
             finally:
                 self._room.release()
-        except UNREACHABLE as error:
+        except self._refusals as error:
             raise StoreUnavailable("redis", f"{type(error).__name__}: {error}") from error
 
     async def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -284,22 +293,23 @@ class Redis:
     async def _subscribe(self, subscription: Subscription, channels: Sequence[str], inbox: str) -> None:
         if self._cluster is None:
             own = [self.keys.inbox(0, inbox)] if inbox else []
-            return await subscription.add(self._subscriber(None), [*channels, *own], [])
+            await subscription.add(self._subscriber(None), [*channels, *own], [])
+            return
         await self._cluster.nodes_manager.initialize()  # after a loss the servers may have changed
-        holders = await self._holders()
+        holders = await self._holders(self._cluster)
         shards: dict[ClusterNode, list[str]] = {node: [] for node in holders}
-        for bucket, node in enumerate(holders):
+        for bucket, node in enumerate(holders if inbox else []):
             shards[node].append(self.keys.inbox(bucket, inbox))
-        # A plain message reaches every server: one of them is enough.
-        anywhere = random.choice(holders)
-        for node, names in shards.items() if inbox else [(anywhere, [])]:
-            await subscription.add(self._subscriber(node), channels if node == anywhere else [], names)
+        # A plain message reaches every server: any one of them will do.
+        anywhere = random.choice(holders)  # noqa: S311  (spreads load, guards nothing)
+        for node, names in shards.items():
+            plain = channels if node == anywhere else []
+            if plain or names:
+                await subscription.add(self._subscriber(node), plain, names)
 
-    async def _holders(self) -> list[ClusterNode]:
-        assert self._cluster is not None
-        await self._cluster.initialize()
-        slots = [key_slot(tag.encode()) for tag in self.keys.tags]
-        return [self._cluster.nodes_manager.get_node_from_slot(slot) for slot in slots]
+    async def _holders(self, cluster: RedisCluster) -> list[ClusterNode]:
+        await cluster.initialize()
+        return [cluster.nodes_manager.get_node_from_slot(self.keys.slot(bucket)) for bucket in range(self.buckets)]
 
     async def _servers(self) -> list[Client | ClusterNode]:
         if self._cluster is None:

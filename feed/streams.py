@@ -154,7 +154,7 @@ class Streams:
         """Renews registrations (stream, field) and tells where each stream stands; None = it is gone."""
         tops: dict[str, Top | None] = {}
 
-        async def call(_: int, pairs: list[tuple[str, str]]) -> None:
+        async def call(_bucket: int, pairs: list[tuple[str, str]]) -> None:
             replies = await self._redis.run(
                 "touch",
                 self._metas(name for name, _ in pairs),
@@ -241,7 +241,7 @@ class Streams:
         """The replies of `call(bucket, things)` for `things` whose stream's name is `name(thing)`.
 
         The calls of a bucket follow each other, since one server answers them and others wait for it; a few buckets
-        work side by side. All calls that were begun have ended when this returns or raises.
+        go on side by side. The first fault ends the other calls and is raised.
         """
         grouped: dict[int, list[T]] = defaultdict(list)
         for thing in things:
@@ -252,17 +252,19 @@ class Streams:
         async def work() -> None:
             for bucket, members in waiting:
                 for start in range(0, len(members), RECIPIENTS_PER_CALL):
-                    replies.append(await call(bucket, members[start : start + RECIPIENTS_PER_CALL]))
+                    reply = await call(bucket, members[start : start + RECIPIENTS_PER_CALL])
+                    replies.append(reply)
 
         if len(grouped) <= 1:
             await work()
             return replies
+        workers = [asyncio.create_task(work()) for _ in range(min(BUCKETS_AT_ONCE, len(grouped)))]
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(BUCKETS_AT_ONCE, len(grouped))):
-                    group.create_task(work())
-        except BaseExceptionGroup as faults:
-            raise faults.exceptions[0]  # the first one stopped the others
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.wait(workers)
         return replies
 
 

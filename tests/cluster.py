@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -58,13 +58,33 @@ class Cluster:
         """A client of one node, which knows nothing of the cluster."""
         return redis.Redis(port=self.ports[number], socket_timeout=2, retry=Retry(NoBackoff(), 0))
 
-    def move(self, slot: int, source: int, target: int) -> None:
-        """Gives a slot without keys to another node, as every node then knows."""
-        with self.node(target) as client:
-            taker = str(client.execute_command("CLUSTER MYID"), "ascii")
+    def slots(self, number: int) -> range:
+        """The slots that a node held at first."""
+        return range(
+            REDIS_CLUSTER_HASH_SLOTS * number // PRIMARIES, REDIS_CLUSTER_HASH_SLOTS * (number + 1) // PRIMARIES
+        )
+
+    def name(self, number: int) -> str:
+        """What a node is called among its like."""
+        with self.node(number) as client:
+            return str(client.execute_command("CLUSTER MYID"), "ascii")
+
+    def move(self, slots: Iterable[int], source: int, target: int) -> None:
+        """Gives slots without keys to another node, as every node then knows."""
+        taker = self.name(target)
         for number in (target, source, *range(PRIMARIES)):
-            with self.node(number) as client:
-                client.execute_command("CLUSTER SETSLOT", slot, "NODE", taker)
+            with self.node(number) as client, client.pipeline(transaction=False) as pipe:
+                for slot in slots:
+                    pipe.execute_command("CLUSTER SETSLOT", slot, "NODE", taker)
+                pipe.execute()
+
+    def begin_move(self, slot: int, source: int, target: int) -> None:
+        """Leaves a slot on its way: who asks for a key that `source` lacks is sent to `target` (ASK)."""
+        giver, taker = self.name(source), self.name(target)
+        with self.node(target) as client:
+            client.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", giver)
+        with self.node(source) as client:
+            client.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", taker)
 
     def kill(self, number: int) -> None:
         """Ends one node as a crash would."""
@@ -78,11 +98,10 @@ class Cluster:
 
     def _join(self) -> None:
         deadline = time.monotonic() + READY_WITHIN
-        bounds = [REDIS_CLUSTER_HASH_SLOTS * n // PRIMARIES for n in range(PRIMARIES + 1)]
         for number in range(PRIMARIES):
             _until(deadline, lambda number=number: self._answers(number), self.children)
             with self.node(number) as client:
-                client.execute_command("CLUSTER ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
+                client.execute_command("CLUSTER ADDSLOTSRANGE", self.slots(number)[0], self.slots(number)[-1])
                 # Epochs that differ from the start: nodes that meet with equal ones need seconds to settle who leads.
                 client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
         with self.node(0) as client:
@@ -154,6 +173,7 @@ def _command(program: str, folder: Path, port: int) -> list[str]:
         "cluster-enabled": "yes",
         "cluster-config-file": f"nodes-{port}.conf",
         "cluster-node-timeout": "2000",
+        "cluster-allow-replica-migration": "no",  # a node without slots stays a primary
     }
     return [program, *(word for name, value in settings.items() for word in (f"--{name}", value))]
 

@@ -81,9 +81,8 @@ def fresh(count: int = 1) -> list[str]:
 def neighbours(store: Store) -> tuple[str, str]:
     """Two names of one bucket."""
     [first] = fresh()
-    return first, next(
-        name for name in iter(lambda: fresh()[0], "") if store.keys.bucket(name) == store.keys.bucket(first)
-    )
+    others = (fresh()[0] for _ in itertools.count())
+    return first, next(name for name in others if store.keys.bucket(name) == store.keys.bucket(first))
 
 
 def node() -> str:
