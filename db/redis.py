@@ -160,7 +160,7 @@ class Redis:
             max_connections=settings.redis_pool,
             socket_timeout=COMMAND_TIMEOUT,
             socket_connect_timeout=CONNECT_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
+            retry=no_retry(),
         )
 
         def subscriber(node: ClusterNode | None) -> Client:
@@ -168,7 +168,7 @@ class Redis:
                 address,
                 socket_timeout=None,  # a timeout while nothing is published would be taken for a dead server
                 socket_connect_timeout=CONNECT_TIMEOUT,
-                retry=Retry(NoBackoff(), 0),
+                retry=no_retry(),
             )
             if node is not None:
                 pool.connection_kwargs.update(host=node.host, port=node.port)
@@ -319,6 +319,11 @@ class Redis:
 
     async def _on_each(self, command: str) -> list[Any]:
         return [await server.execute_command(command) for server in await self._servers()]
+
+
+def no_retry() -> Retry:
+    """For a client that sends each command once."""
+    return Retry(NoBackoff(), 0)
 
 
 class _Script(NamedTuple):

@@ -11,12 +11,10 @@ from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage, RedisClusterStorage, RedisStorage, Storage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisClusterException
 
-from db.redis import MEMORY
+from db.redis import MEMORY, no_retry
 from db.settings import Settings
+from db.subscription import UNREACHABLE
 from feed.errors import TooMany
 
 log = structlog.get_logger(__name__)
@@ -36,7 +34,7 @@ class Limits:
         """Counts one attempt under `names`. Raises TooMany with the seconds until the window has room."""
         try:
             await self._count(self._shared, limit, names)
-        except (StorageError, RedisClusterException) as error:  # the package does not wrap the second one
+        except (StorageError, *UNREACHABLE) as error:  # the package does not wrap a cluster that nobody answers for
             # Fails towards the local count, never towards no limit at all.
             log.warning("limits_local", cause=str(error))
             await self._count(self._local, limit, names)
@@ -62,7 +60,7 @@ def _storage(url: str) -> Storage | None:
         "wrap_exceptions": True,
         "socket_timeout": 1,
         "socket_connect_timeout": 1,
-        "retry": Retry(NoBackoff(), 0),  # an attempt that is counted twice is a person who is locked out
+        "retry": no_retry(),  # an attempt that is counted twice is a person who is locked out
     }
     if scheme == "rediss+cluster":  # a name that the package does not know
         return RedisClusterStorage(f"async+redis+cluster://{rest}", ssl=True, **options)
