@@ -1,50 +1,62 @@
 """The Redis keys on one page, the clients, and the only place where a Redis command or script is run.
 
-`{b}` is a bucket, b = crc32(name) mod buckets: 1 on a single Redis, 512 on a cluster, so that one script call serves
-many recipients of one bucket. Every key expires; Redis may be emptied at any time, MySQL stays the truth.
+`{b}` is the hash tag of a bucket, crc32(name) mod buckets: 1 on a single Redis, 512 on a cluster, so that one script
+call, which stays within one slot, serves many recipients. `Keys` builds the names. Every key expires; Redis may be
+emptied at any time, MySQL stays the truth.
 
-    meta:{b}:<stream>   hash    epoch, top, run_id; n:<node> = listens until (ms), w:<node> = wants counts until
+    meta:{b}:<stream>   hash    epoch, top, run_id; head = id of the oldest item of the log; n:<node> = listens until
+                                (ms), w:<node> = wants counts until (ms)
                                 lives: resume window · written: append, join, touch, leave · read: the same, whisper
-    log:{b}:<stream>    stream  entry id = offset-0, i = event id, r = reference (kind actor object version)
-                                lives: resume window · written: append · read: read
+    log:{b}:<stream>    stream  entry id = offset-ms of its append, i = event id, r = reference (kind actor object
+                                version) · lives: resume window · written: append · read: read
     seen:{b}:<stream>   hash    event id -> offset, of what the log keeps
                                 lives: resume window · written and read: append
     event:<event id>    string  payload without viewer fields
                                 lives: resume window · written: feed.streams · read: replay
-    inbox:{b}:<node>    pubsub  items and whispers for the streams of one node · from: append, whisper · to: live.inbox
+    inbox:{b}:<node>    pubsub  items and whispers for the streams of one node; a shard channel on a cluster
+                                from: append, whisper · to: live.inbox
     nudge               pubsub  "the outbox has work" · from: feed.stores after a commit · to: workers.dispatch
     control             pubsub  revocations, for every edge · from: feed.stores after a commit · to: live.inbox
     presence            pubsub  who came and went, in batches, for every edge · from and to: live.presence
     LIMITS:...          string  counters of the `limits` package, for the length of a limit's window
 
-<stream> is `me:<user id>` or `post:<post id>`.
+<stream> is `me:<user id>`, `post:<post id>`, or `node:<node>:<n>` (probes of a node's subscription).
 """
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import itertools
+import random
 import zlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
-import structlog
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import ConnectionPool, RedisCluster
 from redis.asyncio import Redis as Client
-from redis.asyncio.client import PubSub
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
+from redis.exceptions import NoScriptError
 
 from db.errors import StoreUnavailable
 from db.settings import Settings
+from db.subscription import UNREACHABLE, Subscription, quietly
 
-log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 COMMAND_TIMEOUT = 2.0  # seconds; a Redis that is slower than this is down for a live path
 CONNECT_TIMEOUT = 1.0  # seconds
 POOL_WAIT = 1.0  # seconds for a free connection before the caller is told
-BUCKETS = 1  # a single Redis; a cluster takes 512
+CLUSTER_BUCKETS = 512  # slices of a cluster; a power of two, so that they divide the slots evenly
+SCAN_STEP = 1000  # keys that one SCAN looks at: under a millisecond of the server
+SCAN_STEPS = 100  # SCANs per server and sample
 MEMORY = "memory://"  # fakeredis in this process: first look without any engine, and unit tests
 
 SCRIPTS = ("append", "join", "leave", "listening", "read", "touch", "whisper")
@@ -54,48 +66,81 @@ CONTROL = "control"
 PRESENCE = "presence"
 
 
-def bucket(name: str) -> int:
-    """The bucket of a stream or node name."""
-    return zlib.crc32(name.encode()) % BUCKETS
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names of keys and channels. `tags[b]` is the hash tag of bucket b."""
 
+    tags: tuple[str, ...] = ("0",)
 
-def meta_key(stream: str) -> str:
-    """meta:{b}:<stream>."""
-    return f"meta:{{{bucket(stream)}}}:{stream}"
+    @classmethod
+    def spread(cls, buckets: int) -> Keys:
+        """`buckets` tags, a divisor of the number of slots, spread evenly over the slots.
 
+        Decimal numbers hash unevenly. The tag of bucket b is the smallest number whose slot lies in the b-th of
+        `buckets` equal slices of the slots: a primary with a range of n slots has n / slice buckets, give or take one.
+        """
+        size = REDIS_CLUSTER_HASH_SLOTS // buckets
+        tags: dict[int, str] = {}
+        numbers = itertools.count()
+        while len(tags) < buckets:
+            number = str(next(numbers))
+            tags.setdefault(key_slot(number.encode()) // size, number)
+        return cls(tuple(tags[b] for b in range(buckets)))
 
-def log_key(stream: str) -> str:
-    """log:{b}:<stream>."""
-    return f"log:{{{bucket(stream)}}}:{stream}"
+    def bucket(self, name: str) -> int:
+        """The bucket of a stream."""
+        return zlib.crc32(name.encode()) % len(self.tags)
 
+    def slot(self, bucket: int) -> int:
+        """The slot of a cluster that a bucket's keys are in."""
+        return key_slot(self.tags[bucket].encode())
 
-def seen_key(stream: str) -> str:
-    """seen:{b}:<stream>."""
-    return f"seen:{{{bucket(stream)}}}:{stream}"
+    def meta(self, stream: str) -> str:
+        """meta:{b}:<stream>."""
+        return f"meta:{self._tag(stream)}:{stream}"
 
+    def log(self, stream: str) -> str:
+        """log:{b}:<stream>."""
+        return f"log:{self._tag(stream)}:{stream}"
 
-def event_key(event_id: str) -> str:
-    """event:<event id>."""
-    return f"event:{event_id}"
+    def seen(self, stream: str) -> str:
+        """seen:{b}:<stream>."""
+        return f"seen:{self._tag(stream)}:{stream}"
 
+    def event(self, event_id: str) -> str:
+        """event:<event id>."""
+        return f"event:{event_id}"
 
-def inbox_channels(node: str) -> list[str]:
-    """The channels that a node subscribes to once, for its life."""
-    return [f"inbox:{{{b}}}:{node}" for b in range(BUCKETS)]
+    def inbox(self, bucket: int, node: str) -> str:
+        """inbox:{b}:<node>; of node '' the prefix of every inbox of the bucket."""
+        return f"inbox:{{{self.tags[bucket]}}}:{node}"
+
+    def _tag(self, stream: str) -> str:
+        return f"{{{self.tags[self.bucket(stream)]}}}"
 
 
 class Redis:
-    """One process's connection to Redis or Valkey. Every method raises StoreUnavailable and nothing else of redis-py.
+    """One process's connection to Redis, Valkey, or a cluster of them. Every method raises StoreUnavailable and
+    nothing else of redis-py.
 
     No command is retried by the client: a repeated INCR, XADD or PUBLISH is a duplicate (redis-py 8 repeats ten times
-    by default). Callers that may repeat a call safely do so themselves.
+    by default). A cluster's redirections (MOVED, ASK) are followed, because such a command has not run. Callers that
+    may repeat a call safely do so themselves.
     """
 
-    def __init__(self, client: Client, subscriber: Client) -> None:
-        self._client = client
+    def __init__(
+        self, client: Client | RedisCluster, subscriber: Callable[[ClusterNode | None], Client], *, connections: int
+    ) -> None:
+        self._client: Any = client  # redis-py types its commands for the synchronous clients too
+        self._cluster = client if isinstance(client, RedisCluster) else None
         self._subscriber = subscriber
-        folder = Path(__file__).parent / "lua"
-        self._scripts = {name: client.register_script((folder / f"{name}.lua").read_text("utf-8")) for name in SCRIPTS}
+        # An ASK that names a server which holds no slot yet is an AttributeError in redis-py's cluster client.
+        self._refusals = (*UNREACHABLE, AttributeError) if self._cluster else UNREACHABLE
+        # Its pools refuse instead of letting wait (a cluster's has no other way).
+        self._room = asyncio.Semaphore(connections)
+        self._scripts = {name: _Script.load(name) for name in SCRIPTS}
+        self.keys = Keys.spread(CLUSTER_BUCKETS) if self._cluster else Keys()
+        self.publish_command = "SPUBLISH" if self._cluster else "PUBLISH"  # of an inbox message
 
     @classmethod
     def open(cls, settings: Settings) -> Redis:
@@ -105,119 +150,201 @@ class Redis:
             from fakeredis import FakeAsyncRedis, FakeServer
 
             server = FakeServer()
-            return cls(FakeAsyncRedis(server=server), FakeAsyncRedis(server=server))
-        pool = BlockingConnectionPool.from_url(
-            url,
+            return cls(
+                FakeAsyncRedis(server=server),
+                lambda _: FakeAsyncRedis(server=server),
+                connections=settings.redis_pool,
+            )
+        address = url.replace("+cluster://", "://", 1)
+        opener = RedisCluster if address != url else Client
+        client = opener.from_url(
+            address,
             max_connections=settings.redis_pool,
-            timeout=POOL_WAIT,
             socket_timeout=COMMAND_TIMEOUT,
             socket_connect_timeout=CONNECT_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
+            retry=no_retry(),
         )
-        # Blocking reads have a client of their own: a socket timeout there would be taken for a dead server.
-        subscriber = Client.from_url(
-            url, socket_timeout=None, socket_connect_timeout=CONNECT_TIMEOUT, health_check_interval=0
-        )
-        return cls(Client(connection_pool=pool), subscriber)
+
+        def subscriber(node: ClusterNode | None) -> Client:
+            pool = ConnectionPool.from_url(
+                address,
+                socket_timeout=None,  # a timeout while nothing is published would be taken for a dead server
+                socket_connect_timeout=CONNECT_TIMEOUT,
+                retry=no_retry(),
+            )
+            if node is not None:
+                pool.connection_kwargs.update(host=node.host, port=node.port)
+            return Client.from_pool(pool)
+
+        return cls(client, subscriber, connections=settings.redis_pool)
+
+    @property
+    def buckets(self) -> int:
+        """How many buckets streams are spread over."""
+        return len(self.keys.tags)
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Runs one of SCRIPTS on `keys` (all in one bucket) and returns its reply."""
-        return await _guard(self._scripts[script](keys=keys, args=args))
+        text, digest = self._scripts[script]
+
+        async def call() -> Any:
+            try:
+                return await self._client.evalsha(digest, len(keys), *keys, *args)
+            except NoScriptError:  # nothing has run; EVAL teaches it to the one server that lacks it
+                return await self._client.eval(text, len(keys), *keys, *args)
+
+        return await self._ask(call)
 
     async def set_many(self, values: Iterable[tuple[str, bytes]], *, seconds: float) -> None:
         """Sets keys with an expiry, pipelined."""
-        async with self._client.pipeline(transaction=False) as pipe:
-            for key, value in values:
-                pipe.set(key, value, px=int(seconds * 1000))
-            await _guard(pipe.execute())
+        await self._pipeline([("SET", key, value, "PX", int(seconds * 1000)) for key, value in values])
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Values in the order of `keys`, pipelined (MGET cannot cross slots)."""
-        if not keys:
-            return []
-        async with self._client.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.get(key)
-            return list(await _guard(pipe.execute()))
+        return await self._pipeline([("GET", key) for key in keys])
 
     async def delete(self, *keys: str) -> None:
         """Deletes keys, one command each (a cluster has no cross-slot DEL)."""
-        async with self._client.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.delete(key)
-            await _guard(pipe.execute())
+        await self._pipeline([("DEL", key) for key in keys])
 
     async def publish(self, channel: str, message: bytes) -> None:
-        """Publishes to whoever listens now."""
-        await _guard(self._client.publish(channel, message))
+        """Publishes to whoever listens now to a plain channel, on any server."""
+        await self._ask(lambda: self._client.publish(channel, message))
 
     async def ping(self) -> None:
-        """Raises StoreUnavailable unless the server answers."""
-        await _guard(self._client.ping())
+        """Raises StoreUnavailable unless the server, or every primary of a cluster, answers."""
+        where = {"target_nodes": RedisCluster.PRIMARIES} if self._cluster else {}
+        await self._ask(lambda: self._client.ping(**where))
+
+    async def holders(self) -> list[str]:
+        """For each bucket the primary that holds it, as `host:port`; '' is the single Redis."""
+        if self._cluster is None:
+            return [""]
+        return [node.name for node in await self._ask(partial(self._holders, self._cluster))]
 
     async def about(self) -> dict[str, str]:
-        """{server, version, memory, policy} of a real server."""
-        info = await _guard(self._client.info())
+        """{server, version, primaries, memory, policy} of a real server or cluster."""
+        infos = await self._ask(lambda: self._on_each("INFO"))
+        first = infos[0]
         return {
-            "server": "valkey" if "valkey_version" in info else "redis",
-            "version": str(info.get("valkey_version", info["redis_version"])),
-            "memory": str(info["used_memory_human"]),
-            "policy": str(info["maxmemory_policy"]),
+            "server": "valkey" if "valkey_version" in first else "redis",
+            "version": str(first.get("valkey_version", first["redis_version"])),
+            "primaries": str(len(infos)),
+            "memory": f"{sum(info['used_memory'] for info in infos) / 2**20:.1f} MiB",
+            "policy": ", ".join(sorted({str(info["maxmemory_policy"]) for info in infos})),
         }
 
+    async def sample(self, pattern: str, most: int) -> list[str]:
+        """Up to about `most` keys like `pattern` (of each primary its share), among the first that SCAN shows."""
+        servers = await self._ask(self._servers)
+        share = -(-most // len(servers))
+        return [key for server in servers for key in await self._ask(partial(_scan, server, pattern, share))]
+
+    async def memory(self, keys: Sequence[str]) -> list[int | None]:
+        """Bytes of the server that each key takes, overhead included; None = there is no such key."""
+        return await self._pipeline([("MEMORY USAGE", key, "SAMPLES", 0) for key in keys])
+
     @asynccontextmanager
-    async def subscription(self, *channels: str) -> AsyncIterator[Subscription]:
-        """A subscription to channels, confirmed by the server before the body runs."""
-        pubsub = self._subscriber.pubsub()
+    async def subscription(self, *channels: str, inbox: str = "") -> AsyncIterator[Subscription]:
+        """A subscription to plain channels and to the inbox of the node that `inbox` names ('' = of none).
+
+        Every server has confirmed it before the body runs.
+        """
+        subscription = Subscription()
         try:
-            await _guard(pubsub.subscribe(*channels))
-            for _ in channels:
-                await _guard(_first(pubsub))
-            yield Subscription(pubsub)
+            await self._ask(lambda: self._subscribe(subscription, channels, inbox))
+            yield subscription
         finally:
-            await _quietly(pubsub.aclose())  # type: ignore[no-untyped-call]
+            await subscription.close()
 
     async def close(self) -> None:
         """Closes every connection."""
-        await _quietly(self._client.aclose())
-        await _quietly(self._client.connection_pool.disconnect())
-        await _quietly(self._subscriber.aclose())
-        await _quietly(self._subscriber.connection_pool.disconnect())
+        await quietly(self._client.aclose())
+        if self._cluster:  # redis-py leaves the connections of a cluster that it wants to look at again
+            for nodes in ("nodes_cache", "startup_nodes"):
+                await quietly(self._cluster.nodes_manager.aclose(nodes))
+
+    async def _ask(self, command: Callable[[], Awaitable[T]]) -> T:
+        try:
+            async with asyncio.timeout(POOL_WAIT):
+                await self._room.acquire()
+            try:
+                return await command()
+            finally:
+                self._room.release()
+        except self._refusals as error:
+            raise StoreUnavailable("redis", f"{type(error).__name__}: {error}") from error
+
+    async def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        async def execute() -> list[Any]:
+            async with self._client.pipeline(transaction=False) as pipe:
+                for command in commands:
+                    pipe.execute_command(*command)
+                return list(await pipe.execute())
+
+        async def execute_or_look() -> list[Any]:
+            try:
+                return await execute()
+            except UNREACHABLE:
+                if self._cluster:  # redis-py looks for a dead server's successor after single commands only
+                    await quietly(self._cluster.nodes_manager.initialize())
+                raise
+
+        return await self._ask(execute_or_look) if commands else []
+
+    async def _subscribe(self, subscription: Subscription, channels: Sequence[str], inbox: str) -> None:
+        if self._cluster is None:
+            own = [self.keys.inbox(0, inbox)] if inbox else []
+            await subscription.add(self._subscriber(None), [*channels, *own], [])
+            return
+        await self._cluster.nodes_manager.initialize()  # after a loss the servers may have changed
+        holders = await self._holders(self._cluster)
+        shards: dict[ClusterNode, list[str]] = {node: [] for node in holders}
+        for bucket, node in enumerate(holders if inbox else []):
+            shards[node].append(self.keys.inbox(bucket, inbox))
+        # A plain message reaches every server: any one of them will do.
+        anywhere = random.choice(holders)  # noqa: S311  (spreads load, guards nothing)
+        for node, names in shards.items():
+            plain = channels if node == anywhere else []
+            if plain or names:
+                await subscription.add(self._subscriber(node), plain, names)
+
+    async def _holders(self, cluster: RedisCluster) -> list[ClusterNode]:
+        await cluster.initialize()
+        return [cluster.nodes_manager.get_node_from_slot(self.keys.slot(bucket)) for bucket in range(self.buckets)]
+
+    async def _servers(self) -> list[Client | ClusterNode]:
+        if self._cluster is None:
+            return [self._client]
+        await self._cluster.initialize()
+        return list(self._cluster.get_primaries())
+
+    async def _on_each(self, command: str) -> list[Any]:
+        return [await server.execute_command(command) for server in await self._servers()]
 
 
-class Subscription:
-    """Messages of a subscription. A lost connection raises, it is never papered over: what was published meanwhile is
-    gone, and only the reader knows how to repair that."""
-
-    def __init__(self, pubsub: PubSub) -> None:
-        self._pubsub = pubsub
-
-    async def next(self, wait: float) -> tuple[str, bytes] | None:
-        """(channel, message), or None when nothing came within `wait` seconds. Raises StoreUnavailable."""
-        message = await _guard(self._pubsub.get_message(ignore_subscribe_messages=True, timeout=wait))
-        if message is None or message["type"] not in ("message", "smessage"):
-            return None
-        return message["channel"].decode(), message["data"]
+def no_retry() -> Retry:
+    """For a client that sends each command once."""
+    return Retry(NoBackoff(), 0)
 
 
-async def _first(pubsub: PubSub) -> None:
-    message = await pubsub.get_message(timeout=COMMAND_TIMEOUT)
-    if message is None:
-        raise TimeoutError("no confirmation of a subscription")
+class _Script(NamedTuple):
+    text: str
+    digest: str
+
+    @classmethod
+    def load(cls, name: str) -> _Script:
+        text = (Path(__file__).parent / "lua" / f"{name}.lua").read_text("utf-8")
+        return cls(text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324  (how EVALSHA names a script)
 
 
-async def _guard(awaitable: Any) -> Any:
-    try:
-        return await awaitable
-    except (TimeoutError, RedisError, OSError) as error:
-        if isinstance(error, NoScriptError):
-            log.warning("script_missing")
-        raise StoreUnavailable("redis", f"{type(error).__name__}: {error}") from error
-
-
-async def _quietly(awaitable: Any) -> None:
-    """For closing: a server that is gone cannot be told good-bye."""
-    try:
-        await awaitable
-    except (TimeoutError, RedisError, OSError) as error:
-        log.debug("close_failed", cause=str(error))
+async def _scan(server: Client | ClusterNode, pattern: str, most: int) -> list[str]:
+    """Up to `most` keys of one server, each once, within SCAN_STEPS."""
+    found: set[str] = set()
+    cursor = 0
+    for _ in range(SCAN_STEPS):
+        cursor, keys = await server.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_STEP)
+        found.update(key.decode() for key in keys)
+        if cursor == 0 or len(found) >= most:
+            break
+    return sorted(found)[:most]

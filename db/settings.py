@@ -52,14 +52,18 @@ class Settings(BaseModel):
     # stores; empty = embedded (`social up` only)
     database_url: SecretStr = Field(SecretStr(""), description="SQLAlchemy URL of the writer.")
     replica_url: SecretStr = Field(SecretStr(""), description="URL of a read replica; empty = the writer.")
-    redis_url: SecretStr = Field(SecretStr(""), description="redis://, rediss:// or unix:// URL of Redis or Valkey.")
+    redis_url: SecretStr = Field(
+        SecretStr(""),
+        description="redis://, rediss:// or unix:// URL of Redis or Valkey; of a cluster redis+cluster://host:port or "
+        "rediss+cluster://host:port, any of its nodes.",
+    )
     s3_endpoint: str = Field("", description="Endpoint of S3; empty = AWS itself.")
     uploads_bucket: str = Field("social-uploads-bucket", description="Bucket that clients upload into.")
     media_bucket: str = Field("social-media-bucket", description="Bucket that the CDN serves.")
 
     # sizes
     database_pool: int = Field(10, ge=1, le=200, description="SQL connections per process and engine.")
-    redis_pool: int = Field(32, ge=2, le=500, description="Redis connections per process.")
+    redis_pool: int = Field(32, ge=2, le=500, description="Redis connections per process, and node of a cluster.")
     password_threads: int = Field(2, ge=1, le=64, description="Threads that hash passwords (19 MiB each).")
     max_sockets: int = Field(10_000, ge=1, description="Live connections of one process; more are refused with 503.")
     accepts_per_second: int = Field(1000, ge=1, description="New live connections a second; more are refused with 503.")

@@ -2,6 +2,7 @@
 
     offset   grows by exactly one per item; a hole is visible to whoever counts
     epoch    names one life of the log; offsets of different epochs do not compare
+    bounded  a log keeps `keep` items, none of them longer than the window
     item     event id + reference (kind, actor, object, version); its payload is stored once at event:{id}
     alive    while a node listens, or did within the resume window; an append to a dead stream is nothing
 
@@ -17,19 +18,22 @@ Every script compares the server's run id with the stream's: different means tha
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import TypeVar
 
 import msgspec
 
-from db import redis as keys
 from db.redis import Redis
 
+R = TypeVar("R")
 T = TypeVar("T")
 
+BUCKETS_AT_ONCE = 8  # calls in flight: a cluster's servers work side by side, and requests need connections too
 RECIPIENTS_PER_CALL = 200  # one Lua call of this size takes about 1.4 ms of the Redis core: others wait no longer
 RUN_ID = secrets.token_hex(20)  # stands in where the engine has none (fakeredis): its life is this process's life
 LISTEN = 60.0  # seconds that a node's registration lasts without a touch: how long a dead node counts as listening
@@ -88,12 +92,15 @@ def post(post_id: int) -> str:
 
 
 class Streams:
-    """The streams of one Redis. `keep` items, `window` seconds."""
+    """The streams of one Redis or cluster. `keep` items, `window` seconds.
 
-    def __init__(self, redis: Redis, *, keep: int, window: float, publish: str = "PUBLISH") -> None:
+    A script call stays within a bucket and within RECIPIENTS_PER_CALL streams; callers may name any number of any.
+    """
+
+    def __init__(self, redis: Redis, *, keep: int, window: float) -> None:
         self._redis = redis
+        self._keys = redis.keys
         self.keep = keep
-        self._publish = publish
         self.window = window
 
     async def append(self, event: Event, streams: Sequence[str]) -> int:
@@ -103,28 +110,28 @@ class Streams:
         """
         if not streams:
             return 0
-        await self._redis.set_many([(keys.event_key(event.id), event.body)], seconds=self.window)
-        appended = 0
-        for bucket, names in _buckets(streams, key=str):
-            for start in range(0, len(names), RECIPIENTS_PER_CALL):
-                part = names[start : start + RECIPIENTS_PER_CALL]
-                appended += await self._redis.run(
-                    "append",
-                    [key for name in part for key in (keys.meta_key(name), keys.log_key(name), keys.seen_key(name))],
-                    [
-                        event.id,
-                        event.reference,
-                        event.body,
-                        secrets.token_hex(4),
-                        self.keep,
-                        self._window_ms,
-                        RUN_ID,
-                        self._publish,
-                        f"inbox:{{{bucket}}}:",
-                        *part,
-                    ],
-                )
-        return appended
+        await self._redis.set_many([(self._keys.event(event.id), event.body)], seconds=self.window)
+
+        async def call(bucket: int, names: list[str]) -> int:
+            appended: int = await self._redis.run(
+                "append",
+                [key for name in names for key in (self._keys.meta(name), self._keys.log(name), self._keys.seen(name))],
+                [
+                    event.id,
+                    event.reference,
+                    event.body,
+                    secrets.token_hex(4),
+                    self.keep,
+                    self._window_ms,
+                    RUN_ID,
+                    self._redis.publish_command,
+                    self._keys.inbox(bucket, ""),
+                    *names,
+                ],
+            )
+            return appended
+
+        return sum(await self._in_buckets(streams, str, call))
 
     async def join(self, stream: str, node: str = "") -> Top:
         """Registers `node` as a listener ('' = nobody, only keep it alive) and returns where the stream stands."""
@@ -137,28 +144,34 @@ class Streams:
 
     async def leave(self, fields: Iterable[tuple[str, str]]) -> None:
         """Takes registrations back: (stream, 'n:<node>' or 'w:<node>')."""
-        for _, pairs in _buckets(list(fields), key=itemgetter(0)):
-            await self._redis.run(
-                "leave", [keys.meta_key(stream) for stream, _ in pairs], [field for _, field in pairs]
-            )
+
+        async def call(_: int, pairs: list[tuple[str, str]]) -> None:
+            await self._redis.run("leave", self._metas(name for name, _ in pairs), [field for _, field in pairs])
+
+        await self._in_buckets(list(fields), itemgetter(0), call)
 
     async def touch(self, fields: Sequence[tuple[str, str]]) -> dict[str, Top | None]:
         """Renews registrations (stream, field) and tells where each stream stands; None = it is gone."""
         tops: dict[str, Top | None] = {}
-        for _, pairs in _buckets(fields, key=itemgetter(0)):
+
+        async def call(_bucket: int, pairs: list[tuple[str, str]]) -> None:
             replies = await self._redis.run(
                 "touch",
-                [keys.meta_key(stream) for stream, _ in pairs],
+                self._metas(name for name, _ in pairs),
                 [LISTEN_MS, self._window_ms, RUN_ID, *(field for _, field in pairs)],
             )
             for (stream, _), (epoch, top) in zip(pairs, replies, strict=True):
                 tops[stream] = Top(epoch.decode(), int(top)) if epoch else None
+
+        await self._in_buckets(fields, itemgetter(0), call)
         return tops
 
     async def read(self, stream: str, epoch: str, offset: int, upto: int = 0) -> Reading:
-        """Every item after `offset` up to `upto` (0 = the top), all or none of them."""
+        """Every item after `offset` up to `upto` (0 = the top), all or none of them; none older than the window."""
         found, top, flat = await self._redis.run(
-            "read", [keys.meta_key(stream), keys.log_key(stream)], [epoch, offset, RUN_ID, upto]
+            "read",
+            [self._keys.meta(stream), self._keys.log(stream)],
+            [epoch, offset, RUN_ID, upto, self._window_ms],
         )
         if not found:
             return Reading(None, None)
@@ -170,48 +183,91 @@ class Streams:
 
     async def payloads(self, event_ids: Sequence[str]) -> list[bytes | None]:
         """Bodies of events; None = deleted, hidden, or older than the window."""
-        return await self._redis.get_many([keys.event_key(event_id) for event_id in event_ids])
-
-    async def probe_names(self, node: str) -> list[str]:
-        return [f"node:{node}:0"]
+        return await self._redis.get_many([self._keys.event(event_id) for event_id in event_ids])
 
     async def whisper(self, streams: Sequence[str], whom: str, message: bytes) -> None:
-        """Tells nodes that follow items ('n:'), want counts ('w:') or either ('') something that is not logged."""
-        for bucket, names in _buckets(streams, key=str):
-            metas = [keys.meta_key(name) for name in names]
-            await self._redis.run("whisper", metas, [self._publish, f"inbox:{{{bucket}}}:", whom, message])
+        """Tells nodes that follow items ('n:'), want counts ('w:') or either ('') something that is not logged.
+
+        A node hears it once per script call that concerns it.
+        """
+
+        async def call(bucket: int, names: list[str]) -> None:
+            prefix = self._keys.inbox(bucket, "")
+            await self._redis.run("whisper", self._metas(names), [self._redis.publish_command, prefix, whom, message])
+
+        await self._in_buckets(streams, str, call)
 
     async def listening(self, streams: Sequence[str]) -> set[str]:
         """Those of `streams` that a node listens to now."""
-        live: set[str] = set()
-        for _, names in _buckets(streams, key=str):
-            for start in range(0, len(names), RECIPIENTS_PER_CALL):
-                part = names[start : start + RECIPIENTS_PER_CALL]
-                flags = await self._redis.run("listening", [keys.meta_key(name) for name in part], [])
-                live.update(name for name, flag in zip(part, flags, strict=True) if flag)
-        return live
+
+        async def call(_: int, names: list[str]) -> set[str]:
+            flags = await self._redis.run("listening", self._metas(names), [])
+            return {name for name, flag in zip(names, flags, strict=True) if flag}
+
+        return set().union(*await self._in_buckets(streams, str, call))
+
+    async def probe_names(self, node: str) -> list[str]:
+        """Streams `node:<node>:<n>`, one in a bucket of each primary (one on a single Redis).
+
+        A node that joins them and gets an event that is appended to them has proof of each connection of its
+        inbox. Another call names others once buckets have moved between primaries.
+        """
+        holders = await self._redis.holders()
+        names: dict[str, str] = {}
+        candidates = (f"node:{node}:{n}" for n in itertools.count())
+        while len(names) < len(set(holders)):
+            name = next(candidates)
+            names.setdefault(holders[self._keys.bucket(name)], name)
+        return list(names.values())
 
     @property
     def _window_ms(self) -> int:
         return int(self.window * 1000)
 
+    def _metas(self, streams: Iterable[str]) -> list[str]:
+        return [self._keys.meta(stream) for stream in streams]
+
     async def _join(self, stream: str, field: str) -> tuple[bytes, int]:
         reply = await self._redis.run(
             "join",
-            [keys.meta_key(stream), keys.log_key(stream), keys.seen_key(stream)],
+            [self._keys.meta(stream), self._keys.log(stream), self._keys.seen(stream)],
             [field, LISTEN_MS, secrets.token_hex(4), self._window_ms, RUN_ID],
         )
         return reply[0], reply[1]
+
+    async def _in_buckets(
+        self, things: Sequence[T], name: Callable[[T], str], call: Callable[[int, list[T]], Awaitable[R]]
+    ) -> list[R]:
+        """The replies of `call(bucket, things)` for `things` whose stream's name is `name(thing)`.
+
+        The calls of a bucket follow each other, since one server answers them and others wait for it; a few buckets
+        go on side by side. The first fault ends the other calls and is raised.
+        """
+        grouped: dict[int, list[T]] = defaultdict(list)
+        for thing in things:
+            grouped[self._keys.bucket(name(thing))].append(thing)
+        waiting = iter(grouped.items())
+        replies: list[R] = []
+
+        async def work() -> None:
+            for bucket, members in waiting:
+                for start in range(0, len(members), RECIPIENTS_PER_CALL):
+                    reply = await call(bucket, members[start : start + RECIPIENTS_PER_CALL])
+                    replies.append(reply)
+
+        if len(grouped) <= 1:
+            await work()
+            return replies
+        workers = [asyncio.create_task(work()) for _ in range(min(BUCKETS_AT_ONCE, len(grouped)))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.wait(workers)
+        return replies
 
 
 def _item(offset: int, event_id: bytes, reference: bytes) -> Item:
     kind, actor, obj, version = reference.decode().split(" ")
     return Item(int(offset), event_id.decode(), kind, int(actor), int(obj), int(version))
-
-
-def _buckets(things: Sequence[T], key: Callable[[T], str]) -> Iterable[tuple[int, list[T]]]:
-    """(bucket, things) for things whose stream name is `key(thing)`: a script call stays within one bucket."""
-    grouped: dict[int, list[T]] = defaultdict(list)
-    for thing in things:
-        grouped[keys.bucket(key(thing))].append(thing)
-    return grouped.items()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
 import structlog
 from limits import RateLimitItem, parse
-from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from limits.aio.storage import MemoryStorage, RedisClusterStorage, RedisStorage, Storage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
 
-from db.redis import MEMORY
+from db.redis import MEMORY, no_retry
 from db.settings import Settings
+from db.subscription import UNREACHABLE
 from feed.errors import TooMany
 
 log = structlog.get_logger(__name__)
@@ -32,7 +34,7 @@ class Limits:
         """Counts one attempt under `names`. Raises TooMany with the seconds until the window has room."""
         try:
             await self._count(self._shared, limit, names)
-        except StorageError as error:
+        except (StorageError, *UNREACHABLE) as error:  # the package does not wrap a cluster that nobody answers for
             # Fails towards the local count, never towards no limit at all.
             log.warning("limits_local", cause=str(error))
             await self._count(self._local, limit, names)
@@ -53,7 +55,15 @@ def _storage(url: str) -> Storage | None:
     if url == MEMORY:
         return None
     scheme, _, rest = url.partition("://")
-    name = "async+redis+unix" if scheme == "unix" else f"async+{scheme}"
-    return RedisStorage(
-        f"{name}://{rest}", implementation="redispy", wrap_exceptions=True, socket_timeout=1, socket_connect_timeout=1
-    )
+    options: dict[str, Any] = {
+        "implementation": "redispy",
+        "wrap_exceptions": True,
+        "socket_timeout": 1,
+        "socket_connect_timeout": 1,
+        "retry": no_retry(),  # an attempt that is counted twice is a person who is locked out
+    }
+    if scheme == "rediss+cluster":  # a name that the package does not know
+        return RedisClusterStorage(f"async+redis+cluster://{rest}", ssl=True, **options)
+    if scheme == "redis+cluster":
+        return RedisClusterStorage(f"async+{url}", **options)
+    return RedisStorage(f"async+redis+unix://{rest}" if scheme == "unix" else f"async+{url}", **options)

@@ -11,6 +11,9 @@ from db.redis import MEMORY, Redis
 from db.s3 import Objects
 from db.settings import Settings
 
+LIVE_USERS = 200  # streams that are measured; three commands each
+TIMELINES = 200  # timelines that are measured
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -26,7 +29,8 @@ async def examine(settings: Settings) -> list[Finding]:
     return [
         Finding("settings", True, f"site {settings.origin}"),
         await _find("mysql", lambda: _sql(settings)),
-        await _find("redis", lambda: _redis(settings)),
+        await _find("redis", lambda: _with_redis(settings, _redis)),
+        await _find("streams", lambda: _with_redis(settings, _memory)),
         await _find("s3", lambda: _s3(settings)),
     ]
 
@@ -48,18 +52,39 @@ async def _sql(settings: Settings) -> str:
     return f"schema {current}"
 
 
-async def _redis(settings: Settings) -> str:
+async def _with_redis(settings: Settings, look: Callable[[Redis], Awaitable[str]]) -> str:
     url = settings.redis_url.get_secret_value()
     if not url or url == MEMORY:
         return "embedded (SOCIAL_REDIS_URL is not set)"
     redis = Redis.open(settings)
     try:
-        about = await redis.about()
+        return await look(redis)
     finally:
         await redis.close()
+
+
+async def _redis(redis: Redis) -> str:
+    about = await redis.about()
     if about["policy"] != "noeviction":
         raise SocialError(f"maxmemory-policy is {about['policy']}: set `noeviction`, evicted streams are lost streams")
-    return f"{about['server']} {about['version']}, {about['memory']} used"
+    primaries = f" of {about['primaries']} primaries" if redis.buckets > 1 else ""
+    return f"{about['server']} {about['version']}, {about['memory']}{primaries} used"
+
+
+async def _memory(redis: Redis) -> str:
+    """What Redis spends on people: the mean of a sample of those who are or were just connected, and of timelines."""
+    metas = await redis.sample("meta:{*}:me:*", LIVE_USERS)
+    users = [meta.partition("}:")[2] for meta in metas]
+    keys = [key for name in users for key in (redis.keys.meta(name), redis.keys.log(name), redis.keys.seen(name))]
+    live = _mean(await redis.memory(keys), len(users), "live user")
+    timelines = await redis.sample("timeline:*", TIMELINES)
+    return f"{live}; {_mean(await redis.memory(timelines), len(timelines), 'timeline')}"
+
+
+def _mean(sizes: list[int | None], count: int, what: str) -> str:
+    if not count:
+        return f"no {what}s"
+    return f"{sum(size or 0 for size in sizes) / count:,.0f} bytes per {what} (mean of {count:,})"
 
 
 async def _s3(settings: Settings) -> str:

@@ -1,3 +1,4 @@
-"""Fixtures of every suite. Engines are started privately per run (`tests.engines`), sites on top (`tests.sites`)."""
+"""Fixtures of every suite. Engines are started privately per run (`tests.engines`, `tests.cluster`), sites on top
+(`tests.sites`)."""
 
-pytest_plugins = ["tests.engines", "tests.sites"]
+pytest_plugins = ["tests.engines", "tests.cluster", "tests.sites"]

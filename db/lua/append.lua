@@ -2,13 +2,19 @@
 --
 -- KEYS: for recipient i = 1..n: [3i-2] its meta hash, [3i-1] its log, [3i] its seen hash (event id -> offset).
 -- ARGV: 1 event id, 2 reference (kind, actor, object, version: opaque here), 3 payload, 4 epoch to use where a new one
---       is due, 5 items that a log keeps, 6 resume window in ms, 7 run id to use where the server has none (fakeredis),
---       8 publish command, 9 prefix of inbox channels (inbox:{b}:), 10.. the stream's name for each recipient.
+--       is due, 5 items that a log keeps, 6 resume window in ms, which no item outlives either, 7 run id to use where
+--       the server has none (fakeredis), 8 publish command, 9 prefix of inbox channels (inbox:{b}:), 10.. the stream's
+--       name for each recipient.
 -- Returns the number of streams that got the item now.
 --
 -- A stream lives only while its meta does: "is it live" is decided here, never from a list read earlier. An event id
 -- that was seen changes nothing, so a second run of the same job is harmless. A run id that differs means that
 -- the store may have gone back in time: a new epoch, and what the old one logged is gone.
+--
+-- An entry's id is its offset and the time of its append, and the meta remembers the id of the oldest one as `head`: so
+-- whether the log is too long or too old is known without a look at it. An append takes AGED entries at most from a log
+-- that is too old, which is shorter after each until its head is young; `read` refuses the others in the meantime.
+local AGED = 8
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ok, info = pcall(redis.call, 'INFO', 'server')
@@ -16,36 +22,57 @@ local run_id = (ok and type(info) == 'string' and string.match(info, 'run_id:(%w
 local id, reference, keep, window = ARGV[1], ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6])
 local lines, appended = {}, 0
 
+-- Trims a log whose next item will be `top`, looking at `count` entries, and returns the id of its oldest one: of one
+-- that is older still where all of them went.
+local function trim(log, seen, top, count)
+  local entries = redis.call('XRANGE', log, '-', '+', 'COUNT', count)
+  for e = 1, #entries do
+    local offset, at = string.match(entries[e][1], '(%d+)-(%d+)')
+    if top - offset < keep and now - at < window then return entries[e][1] end
+    redis.call('HDEL', seen, entries[e][2][2])
+    redis.call('XDEL', log, entries[e][1])
+  end
+  return #entries == count and entries[count][1] or top .. '-' .. now
+end
+
 for i = 1, #KEYS / 3 do
   local meta, log, seen = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
-  local epoch, top, known, nodes = false, 0, '', {}
+  local epoch, top, known, head, nodes = false, 0, '', false, {}
   local fields = redis.call('HGETALL', meta)
   for f = 1, #fields, 2 do
     local field, value = fields[f], fields[f + 1]
     if field == 'epoch' then epoch = value
     elseif field == 'top' then top = tonumber(value)
     elseif field == 'run_id' then known = value
+    elseif field == 'head' then head = value
     elseif string.sub(field, 1, 2) == 'n:' then
       if tonumber(value) > now then nodes[#nodes + 1] = string.sub(field, 3) else redis.call('HDEL', meta, field) end
     end
   end
   if epoch then
     if known ~= run_id then
-      epoch, top = ARGV[4], 0
+      epoch, top, head = ARGV[4], 0, false
       redis.call('DEL', log, seen)
       redis.call('HSET', meta, 'epoch', epoch, 'top', top, 'run_id', run_id)
     end
     if redis.call('HSETNX', seen, id, top + 1) == 1 then
       top = top + 1
-      if redis.call('XLEN', log) >= keep then
-        local oldest = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
-        redis.call('HDEL', seen, oldest[2][2])
-        redis.call('XDEL', log, oldest[1])
+      local id_now, oldest = top .. '-' .. now, head
+      if head then
+        local offset, at = string.match(head, '(%d+)-(%d+)')
+        local aged = now - at >= window
+        if aged or top - offset >= keep then oldest = trim(log, seen, top, aged and AGED or 2) end
+      else
+        oldest = id_now
       end
-      redis.call('XADD', log, top .. '-0', 'i', id, 'r', reference)
+      redis.call('XADD', log, id_now, 'i', id, 'r', reference)
       redis.call('PEXPIRE', log, window)
       redis.call('PEXPIRE', seen, window)
-      redis.call('HSET', meta, 'top', top)
+      if oldest == head then
+        redis.call('HSET', meta, 'top', top)
+      else
+        redis.call('HSET', meta, 'top', top, 'head', oldest)
+      end
       appended = appended + 1
       for _, node in ipairs(nodes) do
         local list = lines[node]

@@ -17,6 +17,7 @@ if string.sub(ARGV[1], 1, 2) ~= 'w:' then
   if not epoch or state[3] ~= run_id then
     epoch, top = ARGV[3], 0
     redis.call('DEL', KEYS[2], KEYS[3])
+    redis.call('HDEL', meta, 'head')
     redis.call('HSET', meta, 'epoch', epoch, 'top', top, 'run_id', run_id)
   end
 end

@@ -115,8 +115,7 @@ class Inbox:
 
     async def listen(self) -> None:
         """Reads the channels for ever; raises StoreUnavailable when the connection is lost (its owner restarts it)."""
-        channels = (*keys.inbox_channels(self.node), keys.CONTROL, keys.PRESENCE)
-        async with self._redis.subscription(*channels) as subscription:
+        async with self._redis.subscription(keys.CONTROL, keys.PRESENCE, inbox=self.node) as subscription:
             self._deaf, self._since = False, time.monotonic()
             self._background.spawn("inbox_check", self.check)
             while not self._deaf:
