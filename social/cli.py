@@ -182,8 +182,8 @@ def resume(
 def stalled(
     readers: Annotated[int, typer.Option(min=2, help="Readers of the node.")] = 1000,
     share: Annotated[float, typer.Option(min=0, max=1, help="How many of them stop reading.")] = 0.1,
-    rate: Annotated[float, typer.Option(min=0.1, help="Items per second.")] = 10.0,
-    size: Annotated[int, typer.Option(min=1, max=1900, help="Characters of an item's text.")] = 1500,
+    rate: Annotated[float, typer.Option(min=0.1, help="Items per second.")] = 4.0,
+    size: Annotated[int, typer.Option(min=0, max=7900, help="Bytes of an item's text.")] = 6000,
     seconds: Annotated[float, typer.Option(min=1, help="Length of each phase.")] = 20.0,
     pairs: Annotated[int, typer.Option(min=1, help="Quiet and stalled phases, in turn.")] = 2,
     streams: Annotated[Literal["shared", "distinct"], typer.Option(help="One for all, or each their own.")] = "shared",
@@ -227,10 +227,18 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
 
 def _bench(work: Coroutine[Any, Any, str]) -> None:
     """On the loop that the product runs on: the client must not be the slower side."""
-    from social.process import loop_run
+    from social.process import loop_run, stop_signal
 
     async def measure() -> None:
-        typer.echo(await work)
+        task = asyncio.ensure_future(work)
+        stopped = asyncio.create_task(stop_signal().wait())
+        await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if task.done():
+            return typer.echo(task.result())
+        task.cancel()  # it takes its engines and folders away
+        await asyncio.wait([task])
+        return None
 
     loop_run(measure())
 

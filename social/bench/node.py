@@ -85,7 +85,9 @@ def _profile(file: Path) -> None:
             profiles[0].enable()
         else:
             profiles[0].disable()
-            profiles.pop().dump_stats(file)
+            beside = file.with_suffix(".part")
+            profiles.pop().dump_stats(beside)
+            beside.replace(file)
 
     signal.signal(signal.SIGUSR2, turn)
 

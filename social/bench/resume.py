@@ -27,7 +27,7 @@ CONNECTED_WITHIN = 300.0  # seconds for that part
 SEEN = 3  # items that everybody receives before the cut
 HEARD_POLL = 0.1  # seconds between two looks at whether everybody has received them
 AWAY = 4.0  # seconds without anybody at least: the node has left every stream by then
-PATIENCE = 120.0  # seconds beyond `within` until a client counts as lost
+PATIENCE = 60.0  # seconds beyond `within` until a client counts as lost
 WORDS = "While you were away, the kettle boiled twice and nobody made tea. "
 
 
@@ -126,14 +126,14 @@ async def _cut_and_return(
     gc.freeze()  # a collection over all readers would be a pause of ours in the node's figures
     measured.web.forget_peak()
     before, worker_before = await measured.counted(), measured.worker.cpu() or 0.0
-    measured.turn_profile()
+    measured.start_profile()
     load = Load()
     load.start()
     began = time.perf_counter()
     returns = await _return(measured, readers, within)
     took = time.perf_counter() - began
     said = await load.stop()
-    measured.turn_profile()
+    await measured.end_profile()
     after, worker_after = await measured.counted(), measured.worker.cpu() or 0.0
     return Came(
         readers,

@@ -160,13 +160,7 @@ class Site:
 
     async def counted(self) -> Counted:
         """The node's own counts, now. Raises StartupRefused when it does not tell."""
-        self._state.unlink(missing_ok=True)
-        self.web.signal(signal.SIGUSR1)
-        deadline = time.monotonic() + TOLD_WITHIN
-        while not self._state.exists():
-            if time.monotonic() > deadline:
-                raise StartupRefused("The node does not tell its counts: is it alive?")
-            await asyncio.sleep(POLL)
+        await self._ask(signal.SIGUSR1, self._state)
         return msgspec.json.decode(self._state.read_bytes(), type=Counted)
 
     async def settled(self) -> None:
@@ -178,10 +172,15 @@ class Site:
                         return
                 await asyncio.sleep(POLL)
 
-    def turn_profile(self) -> None:
-        """Starts the node's profile, or ends it; nothing when none was asked for."""
+    def start_profile(self) -> None:
+        """Starts the node's profile; nothing when none was asked for."""
         if self._profile is not None:
             self.web.signal(signal.SIGUSR2)
+
+    async def end_profile(self) -> None:
+        """Ends the node's profile, which is written then. Raises StartupRefused when the node does not write it."""
+        if self._profile is not None:
+            await self._ask(signal.SIGUSR2, self._profile)
 
     def profile_text(self) -> str:
         """The functions that cost most, by own and by cumulative time."""
@@ -192,6 +191,16 @@ class Site:
         for order in ("tottime", "cumtime"):
             figures.sort_stats(order).print_stats(PROFILE_ROWS)
         return text.getvalue()
+
+    async def _ask(self, number: signal.Signals, file: Path) -> None:
+        """Sends a signal and waits for the file that answers it."""
+        file.unlink(missing_ok=True)  # noqa: ASYNC240 - a local file, in a process that has nothing else to do
+        self.web.signal(number)
+        deadline = time.monotonic() + TOLD_WITHIN
+        while not file.exists():  # noqa: ASYNC240
+            if time.monotonic() > deadline:
+                raise StartupRefused(f"The node does not write {file.name}: is it alive?")
+            await asyncio.sleep(POLL)
 
 
 def cost(before: Counted, after: Counted) -> Cost:
