@@ -168,7 +168,7 @@ def resume(
     behind: Annotated[int, typer.Option(min=0, help="Items that each has missed.")] = 5,
     engines: Engines = "embedded",
     profile: Annotated[
-        Path | None, typer.Option(resolve_path=True, help="Write a profile of the node here, and show its top.")
+        Path | None, typer.Option(resolve_path=True, help="Write the node's sampled stacks here, and show their top.")
     ] = None,
 ) -> None:
     """All clients of a node are cut and come back: how long, and how many SQL statements it costs."""
@@ -184,8 +184,8 @@ def stalled(
     share: Annotated[float, typer.Option(min=0, max=1, help="How many of them stop reading.")] = 0.1,
     rate: Annotated[float, typer.Option(min=0.1, help="Items per second.")] = 4.0,
     size: Annotated[int, typer.Option(min=0, max=7900, help="Bytes of an item's text.")] = 6000,
-    seconds: Annotated[float, typer.Option(min=1, help="Length of each phase.")] = 20.0,
-    pairs: Annotated[int, typer.Option(min=1, help="Quiet and stalled phases, in turn.")] = 2,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of each phase.")] = 16.0,
+    pairs: Annotated[int, typer.Option(min=1, help="Quiet and stalled phases, in turn.")] = 4,
     streams: Annotated[Literal["shared", "distinct"], typer.Option(help="One for all, or each their own.")] = "shared",
     engines: Engines = "embedded",
 ) -> None:

@@ -6,6 +6,7 @@ stalled   some readers stop reading; what the others notice of it
 
 site      the engines, a node and a worker as children, and what they cost
 node      the entry of the measured node: the product's own command line, with its SQL statements counted
+sampler   where the node's CPU goes
 people    accounts, sign-ins and friendships by the thousand, without sign-ups
 frames    just enough of the websocket protocol          client    scripted readers that speak it
 figures   quantiles, tables, the measuring process's own load

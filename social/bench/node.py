@@ -3,13 +3,12 @@
     python -m social.bench.node --state FILE [--profile FILE] web --port 0
 
 SIGUSR1 writes what was counted so far to the state file (`Counted` as JSON, renamed into place). SIGUSR2 starts the
-profile of the main thread, the next one ends it and writes it. Nothing of the product is changed or knows of it.
+profile (see `sampler`), the next one ends it and writes it. Nothing of the product is changed or knows of it.
 """
 
 from __future__ import annotations
 
 import argparse
-import cProfile
 import re
 import signal
 import sys
@@ -22,6 +21,7 @@ import msgspec
 from sqlalchemy import Engine, event
 
 from social.bench.figures import raise_descriptor_limit
+from social.bench.sampler import Sampler
 
 TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+([a-z_]+)")
 
@@ -77,17 +77,14 @@ def _count(state: Path) -> None:
 
 
 def _profile(file: Path) -> None:
-    profiles: list[cProfile.Profile] = []
+    running: list[Sampler] = []
 
     def turn(*_: Any) -> None:
-        if not profiles:
-            profiles.append(cProfile.Profile())
-            profiles[0].enable()
+        if running:
+            running.pop().stop(file)
         else:
-            profiles[0].disable()
-            beside = file.with_suffix(".part")
-            profiles.pop().dump_stats(beside)
-            beside.replace(file)
+            running.append(Sampler())
+            running[0].start()
 
     signal.signal(signal.SIGUSR2, turn)
 

@@ -60,7 +60,7 @@ async def run(
         came = await _cut_and_return(measured, readers, write, within=within, behind=behind)
         title = (
             f"resume · {streams} · {clients:,} clients · back within {within:g} s · {behind} items missed · "
-            f"{engines} · {machine()}" + (" · PROFILED: times are longer" if profile else "")
+            f"{engines} · {machine()}" + (" · profiled" if profile else "")
         )
         return table(title, _lines(came, within, behind)) + ("\n\n" + measured.profile_text() if profile else "")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pstats
 import signal
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -30,6 +28,7 @@ from feed.stores import Nudge, Stores
 from social import guard
 from social.bench.figures import raise_descriptor_limit
 from social.bench.node import Counted
+from social.bench.sampler import read, report
 from social.embedded import StartupRefused
 from social.up import Engines as EmbeddedEngines
 
@@ -183,14 +182,8 @@ class Site:
             await self._ask(signal.SIGUSR2, self._profile)
 
     def profile_text(self) -> str:
-        """The functions that cost most, by own and by cumulative time."""
-        if self._profile is None:
-            return ""
-        text = StringIO()
-        figures = pstats.Stats(str(self._profile), stream=text)
-        for order in ("tottime", "cumtime"):
-            figures.sort_stats(order).print_stats(PROFILE_ROWS)
-        return text.getvalue()
+        """The functions that cost most."""
+        return "" if self._profile is None else report(read(self._profile.read_text("utf-8")), PROFILE_ROWS)
 
     async def _ask(self, number: signal.Signals, file: Path) -> None:
         """Sends a signal and waits for the file that answers it."""
