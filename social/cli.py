@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -33,6 +33,7 @@ app.add_typer(people, name="people")
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML); default $SOCIAL_CONFIG.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
+Engines = Annotated[str, typer.Option(help="`embedded`: a Valkey and an SQLite file of its own.")]
 Data = Annotated[Path | None, typer.Option(help="Folder that holds all state of the embedded engines.")]
 
 
@@ -171,10 +172,59 @@ def hello(
     pause: Annotated[float, typer.Option(help="Seconds between two posts.")] = 0.02,
 ) -> None:
     """Commit -> frame in a friend's open socket: one process, embedded engines, p50 and p99."""
-    from social.bench import hello as measure
+    from social.bench.hello import hello as measure
 
     _logging(load())
     typer.echo(measure(posts=posts, pause=pause))
+
+
+@bench.command()
+def resume(
+    clients: Annotated[int, typer.Option(min=1, help="Clients of the node.")] = 5000,
+    streams: Annotated[
+        Literal["distinct", "shared"], typer.Option(help="Each their own, or one for all.")
+    ] = "distinct",
+    within: Annotated[float, typer.Option(min=0, help="Seconds over which they come back.")] = 10.0,
+    behind: Annotated[int, typer.Option(min=0, help="Items that each has missed.")] = 5,
+    engines: Engines = "embedded",
+    profile: Annotated[
+        Path | None, typer.Option(resolve_path=True, help="Write the node's sampled stacks here, and show their top.")
+    ] = None,
+) -> None:
+    """All clients of a node are cut and come back: how long, and how many SQL statements it costs."""
+    from social.bench.resume import run
+
+    _logging(load())
+    _bench(run(clients=clients, streams=streams, within=within, behind=behind, engines=engines, profile=profile))
+
+
+@bench.command()
+def stalled(
+    readers: Annotated[int, typer.Option(min=2, help="Readers of the node.")] = 1000,
+    share: Annotated[float, typer.Option(min=0, max=1, help="How many of them stop reading.")] = 0.1,
+    rate: Annotated[float, typer.Option(min=0.1, help="Items per second.")] = 4.0,
+    size: Annotated[int, typer.Option(min=0, max=7900, help="Bytes of an item's text.")] = 6000,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of each phase.")] = 16.0,
+    pairs: Annotated[int, typer.Option(min=1, help="Quiet and stalled phases, in turn.")] = 4,
+    streams: Annotated[Literal["shared", "distinct"], typer.Option(help="One for all, or each their own.")] = "shared",
+    engines: Engines = "embedded",
+) -> None:
+    """Some readers stop reading: how much later the others get their frames."""
+    from social.bench.stalled import run
+
+    _logging(load())
+    _bench(
+        run(
+            readers=readers,
+            share=share,
+            rate=rate,
+            size=size,
+            seconds=seconds,
+            pairs=pairs,
+            streams=streams,
+            engines=engines,
+        )
+    )
 
 
 def main() -> None:
@@ -193,6 +243,24 @@ def main() -> None:
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(work)
+
+
+def _bench(work: Coroutine[Any, Any, str]) -> None:
+    """On the loop that the product runs on: the client must not be the slower side."""
+    from social.process import loop_run, stop_signal
+
+    async def measure() -> None:
+        task = asyncio.ensure_future(work)
+        stopped = asyncio.create_task(stop_signal().wait())
+        await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if task.done():
+            return typer.echo(task.result())
+        task.cancel()  # it takes its engines and folders away
+        await asyncio.wait([task])
+        return None
+
+    loop_run(measure())
 
 
 def _logging(settings: Settings) -> None:

@@ -1,10 +1,8 @@
-"""Benchmarks on embedded engines. Each returns a few lines of figures; absolute times belong to the machine."""
+"""Commit -> frame in a friend's open socket, one process with its worker; absolute times belong to the machine."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -15,26 +13,15 @@ import aiohttp
 import orjson
 
 from db.migrate import migrate
-from db.redis import Redis
 from db.settings import load
-from feed.stores import Nudge, Stores
+from feed.stores import Stores
+from social.bench.figures import machine
+from social.bench.site import Committed
 from social.process import loop_run, take_port
 from social.up import Engines
 
 WARM_UP = 20  # posts that are not counted: connections open, statements compile, scripts load
 PATIENCE = 10.0  # seconds for a frame before the benchmark gives up
-
-
-class _Committed(Nudge):
-    """Notes the time of every commit: the nudge is called right after it."""
-
-    def __init__(self, redis: Redis) -> None:
-        super().__init__(redis)
-        self.at = 0.0
-
-    def __call__(self) -> None:
-        self.at = time.perf_counter()
-        super().__call__()
 
 
 def hello(*, posts: int, pause: float) -> str:
@@ -51,7 +38,7 @@ def hello(*, posts: int, pause: float) -> str:
     milliseconds = " · ".join(
         f"{name} {value * 1000:.1f} ms" for name, value in (("p50", cut[49]), ("p95", cut[94]), ("p99", cut[98]))
     )
-    return f"commit -> frame, {len(took)} posts, embedded, one process: {milliseconds} ({_machine()})"
+    return f"commit -> frame, {len(took)} posts, embedded, one process: {milliseconds} ({machine()})"
 
 
 async def _hello(engines: Engines, posts: int, pause: float, took: list[float]) -> None:
@@ -63,7 +50,7 @@ async def _hello(engines: Engines, posts: int, pause: float, took: list[float]) 
     settings = engines.wait_for_objects(settings)
     listener = take_port(settings)
     stores = Stores.open(settings)
-    committed = _Committed(stores.redis)
+    committed = Committed(stores.redis)
     stores = replace(stores, nudge=committed)
     stop, ready = asyncio.Event(), asyncio.Event()
     tasks = [
@@ -79,7 +66,7 @@ async def _hello(engines: Engines, posts: int, pause: float, took: list[float]) 
         await stores.close()
 
 
-async def _measure(base: str, committed: _Committed, posts: int, pause: float, took: list[float]) -> None:
+async def _measure(base: str, committed: Committed, posts: int, pause: float, took: list[float]) -> None:
     async with aiohttp.ClientSession() as http:
         writer, reader = [await _sign_up(http, base, name) for name in ("writer", "reader")]
         for one, other in ((writer, reader), (reader, writer)):
@@ -114,7 +101,3 @@ async def _frame(socket: aiohttp.ClientWebSocketResponse, text: str) -> None:
             frame = orjson.loads((await socket.receive()).data)
             if frame["type"] == "event" and frame["data"].get("text") == text:
                 return
-
-
-def _machine() -> str:
-    return f"{os.cpu_count()} cores, Python {platform.python_version()}"
