@@ -153,20 +153,22 @@ class Presences:
                     yield self._set(user_id, present, state)
 
     async def _greet(self) -> None:
-        """Tells those who came which friends are there."""
-        room = LOOKED_UP
-        for user_id, present in list(self._users.items()):
-            if present.greeted or present.friends is None:
-                continue
-            room -= len(present.friends)
-            if room < 0 and room + len(present.friends) < LOOKED_UP:
-                return
-            present.greeted = True
-            live = await self._stores.streams.listening([me(friend) for friend in present.friends])
-            for friend in present.friends:
+        """Tells those who came which friends are there: one look for all of them."""
+        greeted: list[tuple[int, array[int]]] = []
+        friends: set[int] = set()
+        for user_id, present in self._users.items():
+            if not present.greeted and present.friends is not None:
+                greeted.append((user_id, present.friends))
+                friends.update(present.friends)
+                present.greeted = True
+                if len(friends) > LOOKED_UP:
+                    break
+        live = await self._stores.streams.listening([me(friend) for friend in friends]) if friends else set()
+        for user_id, mine in greeted:
+            for friend in mine:
                 if me(friend) in live:
                     known = self._users.get(friend)
-                    self._report(user_id, friend, known.state if known is not None and known.state else "online")
+                    self._report(user_id, friend, (known and known.state) or "online")
 
     @staticmethod
     def _set(user_id: int, present: Present, state: PresenceState) -> Change:
