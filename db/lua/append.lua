@@ -20,6 +20,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ok, info = pcall(redis.call, 'INFO', 'server')
 local run_id = (ok and type(info) == 'string' and string.match(info, 'run_id:(%w+)')) or ARGV[7]
 local id, reference, keep, window = ARGV[1], ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6])
+local stamp = '-' .. now
 local lines, appended = {}, 0
 
 -- Trims a log whose next item will be `top`, looking at `count` entries, and returns the id of its oldest one: of one
@@ -32,7 +33,7 @@ local function trim(log, seen, top, count)
     redis.call('HDEL', seen, entries[e][2][2])
     redis.call('XDEL', log, entries[e][1])
   end
-  return #entries == count and entries[count][1] or top .. '-' .. now
+  return #entries == count and entries[count][1] or top .. stamp
 end
 
 for i = 1, #KEYS / 3 do
@@ -57,7 +58,7 @@ for i = 1, #KEYS / 3 do
     end
     if redis.call('HSETNX', seen, id, top + 1) == 1 then
       top = top + 1
-      local id_now, oldest = top .. '-' .. now, head
+      local id_now, oldest = top .. stamp, head
       if head then
         local offset, at = string.match(head, '(%d+)-(%d+)')
         local aged = now - at >= window
