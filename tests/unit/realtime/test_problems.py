@@ -15,7 +15,7 @@ import realtime
 import workers
 from db.errors import DuplicateKey, MissingParent, OutcomeUnknown, SocialError, StoreRefused, StoreUnavailable
 from db.settings import SettingsRefused
-from feed.errors import Busy, Conflict, Fault, Forbidden, Invalid, NotFound, TooMany, Unauthenticated
+from feed.errors import Busy, Conflict, Disabled, Fault, Forbidden, Invalid, NotFound, TooMany, Unauthenticated
 from feed.idempotency import Reused
 from realtime.problems import BadRequest, NotSameSite, NoUpgrade, TooLarge, Unsupported, answer, http_error, status_of
 
@@ -36,6 +36,7 @@ STATUSES: dict[type[SocialError], int] = {
     Reused: 422,
     Unauthenticated: 401,
     Forbidden: 403,
+    Disabled: 403,
     NotSameSite: 403,
     BadRequest: 400,
     TooLarge: 413,
@@ -58,6 +59,7 @@ EXAMPLES: list[SocialError] = [
     Reused(),
     Unauthenticated(),
     Forbidden("No."),
+    Disabled(),
     NotSameSite("No."),
     BadRequest("What?"),
     TooLarge("Too much."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,71 +11,40 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from feed.streams import Top
-from realtime.live.hub import HELD_LIMIT, Hub, Live, LiveStream, Subscription
+from realtime.live import hub as module
+from realtime.live.hub import HELD_LIMIT, RECENT, TYPISTS, Hub, Live, LiveStream, Subscription
 from realtime.live.protocol import PostCounts
+from tests.unit.realtime.live.fakes import Known, Socket, item, items
 
 EPOCH = "a"
 NAME = "me:1"
-
-
-class Socket:
-    """A receiver that keeps what it was sent, decoded."""
-
-    def __init__(self, user_id: int = 1) -> None:
-        self.user_id = user_id
-        self.denied: set[int] = set()
-        self.raw: list[bytes] = []
-        self.changed: list[int] = []
-
-    def send(self, frame: bytes) -> None:
-        self.raw.append(frame)
-
-    def counts_changed(self, post_id: int) -> None:
-        self.changed.append(post_id)
-
-    @property
-    def frames(self) -> list[dict[str, Any]]:
-        return [json.loads(frame[frame.index(b"{") :]) for frame in self.raw]
-
-    @property
-    def heard(self) -> list[Any]:
-        """Offsets of events, and ('resync', epoch, offset)."""
-        return [
-            frame["offset"] if frame["type"] == "event" else (frame["type"], frame["epoch"], frame["offset"])
-            for frame in self.frames
-        ]
-
-
-def item(offset: int, epoch: str = EPOCH, actor: int = 0) -> Live:
-    return Live(epoch, offset, b'{"event":"post.created","id":"%b-%d"}' % (epoch.encode(), offset), actor)
+EVER = float("inf")
 
 
 class Node:
-    """A hub with one stream and a list of the repairs and leaves that it asked for."""
+    """A hub with one stream and a list of the repairs that it asked for."""
 
     def __init__(self) -> None:
-        self.hub = Hub()
+        self.known = Known()
+        self.hub = Hub(self.known)
         self.repairs: list[LiveStream] = []
-        self.left: list[str] = []
         self.hub.wants_repair = self.repairs.append
-        self.hub.wants_leave = self.left.append
 
     @property
     def stream(self) -> LiveStream:
         return self.hub.streams[NAME]
 
-    def join(self, top: int, socket: Socket | None = None, *, start: bool = True) -> tuple[Socket, Subscription]:
+    def join(self, top: int, socket: Socket | None = None, *, label: str = "me") -> tuple[Socket, Subscription]:
         """A socket whose join is complete at `top`."""
         socket = socket or Socket()
-        subscription = self.hub.subscribe(socket, NAME, "me")
-        if start:
-            self.stream.start(Top(EPOCH, top))
+        subscription = self.hub.subscribe(socket, NAME, label)
+        self.stream.start(Top(EPOCH, top))
         subscription.open(Top(EPOCH, top))
         return socket, subscription
 
-    def receive(self, *offsets: int, epoch: str = EPOCH) -> None:
+    def receive(self, *offsets: int, epoch: str = EPOCH, **about: Any) -> None:
         for offset in offsets:
-            self.hub.receive(NAME, item(offset, epoch))
+            self.hub.receive(NAME, item(offset, epoch, **about))
 
 
 @pytest.fixture
@@ -326,7 +295,6 @@ def test_who_has_left_gets_nothing_and_the_others_go_on(node: Node) -> None:
     node.receive(1)
     assert gone.heard == []
     assert stays.heard == [1]
-    assert node.left == []
 
 
 def test_a_connection_that_leaves_while_items_are_held_gets_none_of_them(node: Node) -> None:
@@ -339,25 +307,43 @@ def test_a_connection_that_leaves_while_items_are_held_gets_none_of_them(node: N
     assert stays.heard == [1, 2]
 
 
-def test_the_last_one_to_leave_takes_the_stream_along(node: Node) -> None:
+def test_a_stream_that_nobody_follows_stays_for_a_while_and_then_goes(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = SimpleNamespace(monotonic=lambda: 100.0)
+    monkeypatch.setattr(module, "time", now)
     _, first = node.join(0)
     _, second = node.join(0)
     node.hub.unsubscribe(first)
-    assert node.left == []
+    assert node.stream.idle_since is None
     node.hub.unsubscribe(second)
+    now.monotonic = lambda: 200.0
     node.hub.unsubscribe(second)
-    assert node.left == [NAME]
+    assert node.stream.idle_since == 100.0
+    assert node.hub.drop_idle(99.9) == []
+    assert node.hub.drop_idle(100.0) == [NAME]
     assert node.hub.streams == {}
+
+
+def test_an_idle_stream_goes_on_and_serves_whoever_comes_back(node: Node) -> None:
+    _, only = node.join(0)
+    node.hub.unsubscribe(only)
+    node.receive(1, 2)
+    assert node.stream.offset == 2
+    back = node.hub.subscribe(Socket(), NAME, "me")
+    assert back.stream is node.stream
+    assert node.hub.drop_idle(EVER) == []
 
 
 def test_leaving_an_earlier_stream_does_not_end_the_one_that_took_its_name(node: Node) -> None:
     _, old = node.join(0)
     node.hub.unsubscribe(old)
+    node.hub.drop_idle(EVER)
     fresh, _ = node.join(5)
     node.hub.unsubscribe(old)
     node.receive(6)
     assert fresh.heard == [6]
-    assert node.left == [NAME]
+    assert node.hub.drop_idle(EVER) == []
 
 
 def test_a_receiver_that_leaves_in_the_middle_of_a_delivery_disturbs_nobody(node: Node) -> None:
@@ -389,31 +375,36 @@ def test_connections_are_known_by_their_user_until_the_last_one_goes(node: Node)
 # --- blocks ----------------------------------------------------------------------------------------------------------
 
 
-def skipped(socket: Socket) -> list[tuple[int, int]]:
-    return [(frame["offset"], frame["to"]) for frame in socket.frames if frame["type"] == "skip"]
-
-
 def test_who_must_not_hear_of_an_actor_gets_a_skip_and_keeps_the_position(node: Node) -> None:
     separated, other = Socket(), Socket()
     node.hub.deny(separated, {66})
     node.join(0, separated)
     node.join(0, other)
     for offset, actor in ((1, 66), (2, 7), (3, 0)):
-        node.hub.receive(NAME, item(offset, actor=actor))
-    assert skipped(separated) == [(1, 1)]
-    assert [frame["offset"] for frame in separated.frames] == [1, 2, 3]
+        node.receive(offset, actor=actor)
+    assert separated.heard == [("skip", 1, 1), 2, 3]
     assert other.heard == [1, 2, 3]
 
 
 def test_a_block_that_comes_while_a_stream_is_open_counts_from_its_next_item(node: Node) -> None:
     socket, _ = node.join(0)
-    node.hub.receive(NAME, item(1, actor=66))
+    node.receive(1, actor=66)
     node.hub.deny(socket, {66})
-    node.hub.receive(NAME, item(2, actor=66))
-    assert skipped(socket) == [(2, 2)]
-    node.hub.deny(socket, set())
-    node.hub.receive(NAME, item(3, actor=66))
-    assert [frame["type"] for frame in socket.frames] == ["event", "skip", "event"]
+    node.receive(2, actor=66)
+    node.hub.deny(socket, frozenset())
+    node.receive(3, actor=66)
+    assert socket.heard == [1, ("skip", 2, 2), 3]
+
+
+@pytest.mark.parametrize("kind", ["post.deleted", "post.hidden", "author.hidden", "comment.deleted"])
+def test_what_only_tells_to_forget_passes_a_block_a_parting_and_an_ended_account(node: Node, kind: str) -> None:
+    socket, _ = node.join(0)
+    node.hub.deny(socket, {66})
+    node.known.part(1, 66)
+    node.known.gone = {66}
+    node.known.hidden[5] = 9
+    node.receive(1, actor=66, kind=kind)
+    assert socket.heard == [1]
 
 
 def test_nobody_hears_the_typing_of_whom_a_block_separates(node: Node) -> None:
@@ -421,8 +412,9 @@ def test_nobody_hears_the_typing_of_whom_a_block_separates(node: Node) -> None:
     node.join(0, socket)
     node.join(0, other)
     node.hub.deny(socket, {66})
-    node.hub.type(NAME, 66, b"\x81\x02{}")
-    assert (socket.raw, other.raw) == ([], [b"\x81\x02{}"])
+    node.hub.type(NAME, 66)
+    node.hub.tell_typing()
+    assert (socket.writers, other.writers) == ([], ["66"])
 
 
 def test_a_connection_that_goes_leaves_no_memory_of_its_blocks(node: Node) -> None:
@@ -461,7 +453,7 @@ def test_a_new_watch_replaces_the_earlier_one_and_the_last_watcher_frees_the_mem
     assert (set(node.hub.watchers), node.hub.counts) == ({6}, {})
 
 
-def test_typing_is_told_to_those_who_follow_but_not_to_the_writer(node: Node) -> None:
+def test_typing_is_told_once_to_those_who_follow_but_not_to_the_writer(node: Node) -> None:
     writer, reader = Socket(1), Socket(2)
     for socket in (writer, reader):
         subscription = node.hub.subscribe(socket, "post:5", "post:5")
@@ -469,9 +461,189 @@ def test_typing_is_told_to_those_who_follow_but_not_to_the_writer(node: Node) ->
         subscription.open(Top(EPOCH, 0))
     joining = Socket(3)
     node.hub.subscribe(joining, "post:5", "post:5")
-    node.hub.type("post:5", 1, b"\x81\x02{}")
-    node.hub.type("post:6", 1, b"\x81\x02{}")
-    assert (writer.raw, reader.raw, joining.raw) == ([], [b"\x81\x02{}"], [])
+    node.hub.type("post:5", 1)
+    node.hub.type("post:5", 1)
+    node.hub.type("post:6", 1)
+    assert reader.volatile == []
+    node.hub.tell_typing()
+    node.hub.tell_typing()
+    assert [socket.writers for socket in (writer, reader, joining)] == [[], ["1"], []]
+    assert reader.raw == []
+
+
+def test_a_crowd_that_types_is_told_as_a_few_in_every_tick(node: Node) -> None:
+    reader, _ = node.join(0, Socket(2))
+    for tick in (1, 2):
+        for user_id in range(100, 110):
+            node.hub.type(NAME, user_id)
+        node.hub.tell_typing()
+        assert len(reader.volatile) == tick * TYPISTS
+
+
+def test_typing_on_a_post_that_everybody_left_meanwhile_is_told_to_nobody(node: Node) -> None:
+    _, only = node.join(0)
+    node.hub.type(NAME, 66)
+    node.hub.unsubscribe(only)
+    node.hub.drop_idle(EVER)
+    node.hub.tell_typing()
+    fresh, _ = node.join(0)
+    node.hub.tell_typing()
+    assert fresh.volatile == []
+
+
+# --- verdicts --------------------------------------------------------------------------------------------------------
+
+
+def test_a_post_of_somebody_parted_is_a_resync_on_the_own_stream(node: Node) -> None:
+    socket, _ = node.join(0, Socket(1))
+    other, _ = node.join(0, Socket(2))
+    node.known.part(1, 66)
+    node.receive(1, 2, actor=66)
+    node.receive(3)
+    assert socket.heard == [("resync", EPOCH, 1), ("resync", EPOCH, 2), 3]
+    assert other.heard == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["comment.created", "friend.requested", "friend.accepted", "friend.removed"])
+def test_other_items_of_somebody_parted_pass_on_the_own_stream(node: Node, kind: str) -> None:
+    socket, _ = node.join(0, Socket(1))
+    node.known.part(1, 66)
+    node.receive(1, actor=66, kind=kind)
+    assert socket.heard == [1]
+
+
+def test_a_post_of_somebody_parted_passes_on_the_stream_of_the_post(node: Node) -> None:
+    """Whoever may not follow it any more is taken from it (`live.rights`); a public post is still for both."""
+    socket, _ = node.join(0, Socket(1), label="post:5")
+    node.known.part(1, 66)
+    node.receive(1, actor=66, kind="post.edited")
+    assert socket.heard == [1]
+
+
+@pytest.mark.parametrize("label", ["me", "post:5"])
+def test_an_item_of_an_account_that_ended_is_a_resync_for_everybody(node: Node, label: str) -> None:
+    one, _ = node.join(0, Socket(1), label=label)
+    other, _ = node.join(0, Socket(2), label=label)
+    node.known.gone = {66}
+    node.receive(1, actor=66)
+    node.receive(2)
+    assert one.heard == other.heard == [("resync", EPOCH, 1), 2]
+
+
+@pytest.mark.parametrize("kind", ["post.created", "post.edited", "comment.created", "comment.edited"])
+def test_what_is_told_as_it_was_before_it_was_hidden_is_a_resync(node: Node, kind: str) -> None:
+    socket, _ = node.join(0)
+    node.known.hidden[5] = 3
+    node.receive(1, kind=kind, version=2)
+    node.receive(2, kind=kind, version=3)
+    assert socket.heard == [("resync", EPOCH, 1), 2]
+
+
+def test_a_block_is_a_skip_also_for_whom_everybody_else_resyncs(node: Node) -> None:
+    """The blocked reader must not be told that there was something."""
+    separated, other = Socket(1), Socket(2)
+    node.join(0, separated)
+    node.join(0, other)
+    node.hub.deny(separated, {66})
+    node.known.part(1, 66)
+    node.known.gone = {66}
+    node.receive(1, actor=66)
+    assert separated.heard == [("skip", 1, 1)]
+    assert other.heard == [("resync", EPOCH, 1)]
+
+
+def test_a_verdict_that_comes_while_items_are_held_still_counts(node: Node) -> None:
+    socket, _ = node.join(0, Socket(1))
+    node.receive(2, actor=66)
+    node.known.part(1, 66)
+    node.stream.fill(items([1]))
+    assert socket.heard == [1, ("resync", EPOCH, 2)]
+
+
+# --- slow readers ----------------------------------------------------------------------------------------------------
+
+
+def test_a_lagging_receiver_gets_nothing_and_its_position_goes_on(node: Node) -> None:
+    socket, subscription = node.join(0)
+    node.receive(1)
+    socket.lagging = True
+    node.receive(2, 3)
+    node.known.gone = {66}
+    node.receive(4, actor=66)
+    assert socket.heard == [1]
+    assert (subscription.epoch, subscription.offset) == (EPOCH, 4)
+    node.stream.restart(Top("b", 2))
+    assert socket.heard == [1]
+    assert (subscription.epoch, subscription.offset) == ("b", 2)
+    socket.lagging = False
+    node.receive(3, epoch="b")
+    assert socket.heard == [1, 3]
+
+
+# --- the newest items ------------------------------------------------------------------------------------------------
+
+
+def offsets(found: list[Live] | None) -> list[int] | None:
+    return None if found is None else [live.offset for live in found]
+
+
+def test_the_newest_items_are_told_from_any_position_that_they_reach(node: Node) -> None:
+    node.join(3)
+    node.receive(4, 5, 6)
+    assert offsets(node.stream.since(EPOCH, 3)) == [4, 5, 6]
+    assert offsets(node.stream.since(EPOCH, 5)) == [6]
+    assert node.stream.since(EPOCH, 6) == []
+    assert node.stream.since(EPOCH, 2) is None
+    assert node.stream.since(EPOCH, 7) is None
+    assert node.stream.since("b", 5) is None
+
+
+def test_a_stream_that_does_not_know_where_it_stands_has_no_newest_items(node: Node) -> None:
+    node.hub.subscribe(Socket(), NAME, "me")
+    assert node.stream.since("", 0) is None
+
+
+def test_the_newest_items_are_bounded(node: Node) -> None:
+    node.join(0)
+    node.receive(*range(1, RECENT + 11))
+    assert offsets(node.stream.since(EPOCH, 10)) == list(range(11, RECENT + 11))
+    assert node.stream.since(EPOCH, 9) is None
+
+
+def test_items_of_a_repair_are_among_the_newest_and_those_of_another_epoch_are_not(node: Node) -> None:
+    node.join(0)
+    node.receive(3)
+    node.stream.fill(items([1, 2]))
+    assert offsets(node.stream.since(EPOCH, 0)) == [1, 2, 3]
+    node.stream.restart(Top("b", 2))
+    assert node.stream.since(EPOCH, 0) is None
+    assert node.stream.since("b", 1) is None
+    assert node.stream.since("b", 2) == []
+
+
+def test_items_that_were_read_from_the_log_are_remembered_where_they_join_up(node: Node) -> None:
+    node.join(10)
+    node.receive(11)
+    node.stream.remember(items(range(5, 9)))  # a hole at 9 and 10
+    assert node.stream.since(EPOCH, 4) is None
+    node.stream.remember(items(range(6, 12), "b"))
+    assert node.stream.since(EPOCH, 5) is None
+    node.stream.remember(items(range(8, 12)))
+    assert offsets(node.stream.since(EPOCH, 7)) == [8, 9, 10, 11]
+    node.stream.remember(items(range(6, 8)))
+    assert offsets(node.stream.since(EPOCH, 5)) == [6, 7, 8, 9, 10, 11]
+    node.stream.remember([])
+    assert offsets(node.stream.since(EPOCH, 9)) == [10, 11]
+
+
+def test_a_log_that_was_read_beyond_what_went_out_here_is_not_remembered_out_of_turn(node: Node) -> None:
+    """The store may be ahead of the inbox: what is remembered must end where the stream stands."""
+    socket, _ = node.join(3)
+    node.stream.remember(items([2, 3, 4, 5]))
+    assert offsets(node.stream.since(EPOCH, 1)) == [2, 3]
+    node.receive(4)
+    assert socket.heard == [4]
+    assert offsets(node.stream.since(EPOCH, 1)) == [2, 3, 4]
 
 
 # --- any order -------------------------------------------------------------------------------------------------------
@@ -558,16 +730,24 @@ class AnyOrder(RuleBasedStateMachine):
     def begin_to_join(self) -> None:
         self.followers.append(Follower(self.node))
 
-    @rule()
-    def ask_where_the_stream_stands(self) -> None:
+    @rule(ask=st.booleans())
+    def ask_where_the_stream_stands(self, ask: bool = True) -> None:
+        """The store is asked, or a view that is open answers by itself."""
         for follower in self.followers:
             if follower.joined is None:
-                follower.joined = Top(self.epoch, self.top)
                 stream = follower.subscription.stream
+                if not ask and stream.top_known and not stream.repairing:
+                    follower.joined = Top(stream.epoch, stream.offset)
+                    return
+                follower.joined = Top(self.epoch, self.top)
                 stream.start(follower.joined)
                 if stream.epoch != follower.joined.epoch:
                     stream.restart(follower.joined)
                 return
+
+    @rule()
+    def forget_what_is_idle(self) -> None:
+        self.node.hub.drop_idle(EVER)
 
     @rule()
     def open(self) -> None:
@@ -612,6 +792,12 @@ class AnyOrder(RuleBasedStateMachine):
     def every_frame_is_the_next_item_or_a_resync(self) -> None:
         for follower in self.followers:
             follower.check()
+
+    @invariant()
+    def the_newest_items_end_where_the_stream_stands(self) -> None:
+        for stream in self.node.hub.streams.values():
+            kept = [(live.epoch, live.offset) for live in stream.recent]
+            assert kept == [(stream.epoch, stream.offset - back) for back in reversed(range(len(kept)))]
 
     def teardown(self) -> None:
         """Once the watchdog has compared and one more item has come, nobody is behind."""
