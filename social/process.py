@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -41,7 +42,9 @@ def require_stores(settings: Settings, *names: str) -> None:
 
 
 def loop_run(work: Coroutine[Any, Any, None]) -> None:
-    """Runs the loop: uvloop where it exists."""
+    """Runs the loop: uvloop where it exists, with as many descriptors as the system allows: one per socket."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         import uvloop
     except ImportError:

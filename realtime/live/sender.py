@@ -72,7 +72,7 @@ class Sender:
         self._size += len(frame)
         if self._scheduled is None:
             self._scheduled = self._loop.call_soon(self._flush)
-        elif self._size > LAGGING:
+        elif self._size + self._waiting > LAGGING:
             self._climb()
 
     def drop_items(self) -> bool:
@@ -109,18 +109,19 @@ class Sender:
         if self._size and buffered <= CONGESTED:
             queue, self._queue, self._size = self._queue, [], 0
             self._transport.write(queue[0][0] if len(queue) == 1 else b"".join(frame for frame, _ in queue))
-            self._look, buffered = LOOK[0], self._transport.get_write_buffer_size()
+            self._look, self._waiting = LOOK[0], 0
+            buffered = self._transport.get_write_buffer_size()
         if self.lagging_since is not None and buffered + self._size <= CAUGHT_UP:
             self.lagging_since = None
             self._caught_up()
         if self._size or self.lagging_since is not None:
             self._look_later(buffered)
             self._climb()
+        self._waiting = buffered
 
     def _look_later(self, buffered: int) -> None:
         """The next look comes soon while bytes leave, later and later while none do."""
         self._look = LOOK[0] if buffered < self._waiting else min(self._look * 2, LOOK[1])
-        self._waiting = buffered
         if self._scheduled is None:
             self._scheduled = self._loop.call_later(self._look, self._flush)
 

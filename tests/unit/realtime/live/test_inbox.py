@@ -106,7 +106,7 @@ class Node:
 
     def take(self, message: bytes) -> None:
         """A message on this node's own channel."""
-        self.inbox._take(keys.inbox_channels(self.inbox.node)[0], message)
+        self.inbox._take(keys.Keys().inbox(0, self.inbox.node), message)
 
     def hear(self, *offsets: int, epoch: str = "a") -> None:
         for offset in offsets:
@@ -358,8 +358,8 @@ async def test_a_deaf_inbox_subscribes_anew(node: Node) -> None:
         def __init__(self) -> None:
             self.subscribed: list[str] = []
 
-        def subscription(self, *channels: str) -> Channels:
-            self.subscribed.extend(channels)
+        def subscription(self, *channels: str, inbox: str) -> Channels:
+            self.subscribed.extend([inbox, *channels])
             return self
 
         async def __aenter__(self) -> Silence:
@@ -371,7 +371,7 @@ async def test_a_deaf_inbox_subscribes_anew(node: Node) -> None:
     node.inbox._redis = redis = Channels()  # type: ignore[assignment]
     with pytest.raises(StoreUnavailable):
         await node.inbox.listen()
-    assert redis.subscribed == [*keys.inbox_channels(node.inbox.node), keys.CONTROL, keys.PRESENCE]
+    assert redis.subscribed == [node.inbox.node, keys.CONTROL, keys.PRESENCE]
 
 
 # --- counts, typing, orders, presence --------------------------------------------------------------------------------
