@@ -1,0 +1,263 @@
+"""Carries out the schedule: one method per kind of fault, each returns when its cause is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import structlog
+from redis.exceptions import RedisError
+
+from social.chaos.ledger import Books, Clock, Strike
+from social.chaos.proxy import DOWN
+from social.chaos.schedule import Fault
+from social.chaos.site import Part, Site, SystemSite
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+LOST_SHARE = 0.4  # of the publishes during an F9 fault meet it
+COMMIT_SHARE = 0.3  # of the COMMITs during F17 are not answered
+VANISH_SHARE = 0.5  # of the clients' connections go silent in F26
+CUT_EVERY = 0.3  # seconds between two cuts of the workers' MySQL connections
+FLAP_EVERY = 1.0  # seconds between two cuts of the clients in F27
+SLOW_RATE = 400.0  # bytes per second that a slow client takes in F30
+BROWN_OUT = (0.1, 0.2)  # seconds of latency and jitter per chunk in F23: a write of ten round trips takes 1.5 s
+NOISE = b"noise\n" + b"x" * 65_536  # a message of no known kind: an inbox ignores it, a full buffer does not
+NOISES = 200  # of these exceed every kernel buffer on the way and the limit of F8
+BUFFER_LIMITS = ("pubsub 64kb 32kb 1", "pubsub 32mb 8mb 60")  # during F8, and Redis's own default after it
+SETTLED_POLL = 0.05  # seconds between two looks whether a process that was told to end has ended
+
+
+class Nemesis:
+    """Strikes a site and writes down what it did."""
+
+    def __init__(self, site: Site, books: Books, clock: Clock) -> None:
+        self._site = site
+        self._books = books
+        self._clock = clock
+        self._acts: dict[str, Callable[[Fault, random.Random], Awaitable[str]]] = {
+            "kill-edge": lambda f, _: self._end(_one(site.edges, f), signal.SIGKILL),
+            "kill-worker": lambda f, _: self._end(_one(site.workers, f), signal.SIGKILL),
+            "kill-all": lambda f, _: self._end(_one(site.edges, f), signal.SIGKILL),
+            "terminate-edge": lambda f, _: self._end(_one(site.edges, f), signal.SIGTERM),
+            "terminate-all": lambda f, _: self._end(_one(site.edges, f), signal.SIGTERM),
+            "freeze-edge": lambda f, _: self._freeze(_one(site.edges, f), f),
+            "freeze-worker": lambda f, _: self._freeze(_one(site.workers, f), f),
+            "redis-restart": self._redis_restart,
+            "redis-flush": self._redis_flush,
+            "redis-freeze": self._redis_freeze,
+            "kill-subscribers": self._kill_subscribers,
+            "output-buffer": self._output_buffer,
+            "publish-drop": lambda f, dice: self._publishes(f, dice, "dropped"),
+            "publish-twice": lambda f, dice: self._publishes(f, dice, "twice"),
+            "publish-late": lambda f, dice: self._publishes(f, dice, "late"),
+            "publish-swap": lambda f, dice: self._publishes(f, dice, "swapped"),
+            "deaf-edge": lambda f, _: self._partition(f, "silent"),
+            "stalled-edge": lambda f, _: self._partition(f, "stalled"),
+            "deaf-inbox": self._deaf_inbox,
+            "mysql-kill": self._mysql_kill,
+            "commit-unanswered": self._commits,
+            "mysql-connections-killed": self._connections_killed,
+            "worker-mysql-cut": self._worker_cut,
+            "mysql-slow": self._mysql_slow,
+            "clients-vanish": self._vanish,
+            "clients-flap": self._flap,
+            "clients-slow": self._slow,
+        }
+
+    async def run(self, faults: Sequence[Fault]) -> None:
+        """Strikes at the planned times; a fault that healed late puts off nobody but itself. Raises EngineFailed."""
+        async with asyncio.TaskGroup() as all_of_them:
+            for fault in faults:
+                all_of_them.create_task(self._strike(fault))
+
+    async def _strike(self, fault: Fault) -> None:
+        await asyncio.sleep(max(0.0, fault.at - self._clock()))
+        began = self._clock()
+        try:
+            note = await self._acts[fault.kind.name](fault, random.Random(fault.dice))  # noqa: S311 - replayable
+        except RedisError as error:
+            note = f"not done: {error}"  # two faults met, and the other one was first
+        self._books.strikes.append(Strike(fault, began, self._clock(), note))
+        log.info("struck", fault=fault.kind.number, kind=fault.kind.name, note=note)
+
+    # --- processes ---------------------------------------------------------------------------------------------------
+
+    async def _end(self, part: Part, number: signal.Signals) -> str:
+        starts = part.starts
+        part.send(number)
+        while part.starts == starts:
+            await asyncio.sleep(SETTLED_POLL)
+        await part.wait()
+        return part.name
+
+    async def _freeze(self, part: Part, fault: Fault) -> str:
+        part.send(signal.SIGSTOP)
+        await asyncio.sleep(fault.lasts)
+        part.send(signal.SIGCONT)
+        return part.name
+
+    # --- Redis -------------------------------------------------------------------------------------------------------
+
+    async def _redis_restart(self, fault: Fault, _dice: random.Random) -> str:
+        await self._site.restart_redis(fault.lasts)
+        return ""
+
+    async def _redis_flush(self, _fault: Fault, _dice: random.Random) -> str:
+        async with self._site.redis() as client:
+            await client.flushall()
+        return ""
+
+    async def _redis_freeze(self, fault: Fault, _dice: random.Random) -> str:
+        async with self._site.redis() as client:
+            process = int((await client.info("server"))["process_id"])
+        os.kill(process, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(fault.lasts)
+        finally:
+            os.kill(process, signal.SIGCONT)
+        return ""
+
+    async def _kill_subscribers(self, fault: Fault, dice: random.Random) -> str:
+        killed = 0
+        async with self._site.redis() as client:
+            for _ in range(dice.randint(1, 3)):
+                killed += int(await client.execute_command("CLIENT", "KILL", "TYPE", "pubsub"))  # type: ignore[no-untyped-call]
+                await asyncio.sleep(fault.lasts / 3)
+        return f"{killed} killed"
+
+    async def _output_buffer(self, fault: Fault, _dice: random.Random) -> str:
+        """A subscriber stops reading and a flood comes: Redis has to drop it."""
+        edge = _one(self._site.edges, fault)
+        async with self._site.redis() as client:
+            await client.config_set("client-output-buffer-limit", BUFFER_LIMITS[0])
+            with self._not_reading(edge):
+                for channel in await client.pubsub_channels("inbox:*"):
+                    for _ in range(NOISES):
+                        await client.publish(channel, NOISE)
+                await asyncio.sleep(fault.lasts)
+            await client.config_set("client-output-buffer-limit", BUFFER_LIMITS[1])
+            stats = await client.info("stats")
+        return f"{edge.name}, {stats.get('client_output_buffer_limit_disconnections', '?')} dropped so far"
+
+    @contextmanager
+    def _not_reading(self, edge: Part) -> Iterator[None]:
+        proxy = self._site.redis_links.get(edge.name)
+        if proxy is None:
+            edge.send(signal.SIGSTOP)
+        else:
+            proxy.stalled.add(DOWN)
+        try:
+            yield
+        finally:
+            if proxy is None:
+                edge.send(signal.SIGCONT)
+            else:
+                proxy.stalled.discard(DOWN)
+
+    # --- publishes and partitions ------------------------------------------------------------------------------------
+
+    async def _publishes(self, fault: Fault, dice: random.Random, fate: str) -> str:
+        proxies = [self._site.redis_links[edge.name] for edge in self._site.edges]
+        for proxy in proxies:
+            proxy.fate = lambda: fate if dice.random() < LOST_SHARE else "passed"
+        await asyncio.sleep(fault.lasts)
+        for proxy in proxies:
+            proxy.fate = lambda: "passed"
+        met = sum(1 for publish in self._books.publishes if publish.fate == fate)
+        return f"{met} so far"
+
+    async def _partition(self, fault: Fault, fate: str) -> str:
+        """One way, Redis -> edge: bytes vanish (and the connections with them), or wait until it is over."""
+        edge = _one(self._site.edges, fault)
+        ways: set[str] = getattr(self._site.redis_links[edge.name], fate)
+        ways.add(DOWN)
+        await asyncio.sleep(fault.lasts)
+        ways.discard(DOWN)
+        return edge.name
+
+    async def _deaf_inbox(self, fault: Fault, _dice: random.Random) -> str:
+        """Only the subscription dies, without a word: everything else works."""
+        edge = _one(self._site.edges, fault)
+        links = [link for link in self._site.redis_links[edge.name].links if link.publishes is not None]
+        for link in links:
+            link.silent = True
+        return f"{edge.name}, {len(links)} subscriptions"
+
+    # --- MySQL -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _system(self) -> SystemSite:
+        assert isinstance(self._site, SystemSite)  # noqa: S101 - the schedule has asked
+        return self._site
+
+    async def _mysql_kill(self, fault: Fault, _dice: random.Random) -> str:
+        self._system.mariadb.kill()
+        await asyncio.sleep(fault.lasts)
+        await self._system.mariadb.start_again()
+        return ""
+
+    async def _commits(self, fault: Fault, _dice: random.Random) -> str:
+        return await self._mysql("cut_commits", COMMIT_SHARE, fault.lasts, self._site.edges)
+
+    async def _mysql_slow(self, fault: Fault, _dice: random.Random) -> str:
+        for proxy in self._site.mysql_links.values():
+            proxy.latency, proxy.jitter = BROWN_OUT
+        await asyncio.sleep(fault.lasts)
+        for proxy in self._site.mysql_links.values():
+            proxy.latency = proxy.jitter = 0.0
+        return ""
+
+    async def _connections_killed(self, _fault: Fault, _dice: random.Random) -> str:
+        return f"{await asyncio.to_thread(self._system.mariadb.kill_connections)} killed"
+
+    async def _worker_cut(self, fault: Fault, dice: random.Random) -> str:
+        """Again and again a worker loses MySQL between its effects in Redis and its mark."""
+        cut, until = 0, self._clock() + fault.lasts
+        while self._clock() < until:
+            await asyncio.sleep(CUT_EVERY * dice.uniform(0.5, 1.5))
+            cut += sum(self._site.mysql_links[worker.name].cut() for worker in self._site.workers)
+        return f"{cut} cut"
+
+    async def _mysql(self, what: str, value: float, lasts: float, parts: Sequence[Part]) -> str:
+        proxies = [self._site.mysql_links[part.name] for part in parts]
+        for proxy in proxies:
+            setattr(proxy, what, value)
+        await asyncio.sleep(lasts)
+        for proxy in proxies:
+            setattr(proxy, what, 0.0)
+        return ""
+
+    # --- clients -----------------------------------------------------------------------------------------------------
+
+    async def _vanish(self, fault: Fault, dice: random.Random) -> str:
+        links = [link for front in self._site.fronts for link in front.links if dice.random() < VANISH_SHARE]
+        for link in links:
+            link.silent = True
+        return f"{len(links)} connections"
+
+    async def _flap(self, fault: Fault, _dice: random.Random) -> str:
+        front, until, cut = _one(self._site.fronts, fault), self._clock() + fault.lasts, 0
+        while self._clock() < until:
+            cut += front.cut()
+            await asyncio.sleep(FLAP_EVERY)
+        return f"{front.name}, {cut} cut"
+
+    async def _slow(self, fault: Fault, dice: random.Random) -> str:
+        links = [link for front in self._site.fronts for link in front.links if dice.random() < VANISH_SHARE]
+        for link in links:
+            link.rate = SLOW_RATE
+        await asyncio.sleep(fault.lasts)
+        for link in links:
+            link.rate = 0.0
+        return f"{len(links)} connections"
+
+
+def _one(things: Sequence[T], fault: Fault) -> T:
+    return things[fault.target % len(things)]
