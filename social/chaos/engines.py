@@ -96,6 +96,7 @@ class Engine(ABC):
     def _last_words(self) -> str:
         return (self.folder / "output").read_bytes()[-WORDS:].decode(errors="replace")
 
+    @abstractmethod
     def _prepare(self) -> None:
         """What the first start needs beforehand."""
 
@@ -198,6 +199,9 @@ class RedisServer(Engine):
     def url(self) -> str:
         """`redis://127.0.0.1:PORT/0`."""
         return redis_url(self.port)
+
+    def _prepare(self) -> None:
+        return  # it makes what it needs
 
     def _command(self) -> list[str]:
         settings = {

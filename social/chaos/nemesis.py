@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-import structlog
 from redis.exceptions import RedisError
 
 from social.chaos.ledger import Books, Clock, Strike
@@ -18,7 +17,6 @@ from social.chaos.proxy import DOWN
 from social.chaos.schedule import Fault
 from social.chaos.site import Part, Site, SystemSite
 
-log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 LOST_SHARE = 0.4  # of the publishes during an F9 fault meet it
@@ -31,13 +29,13 @@ BROWN_OUT = (0.1, 0.2)  # seconds of latency and jitter per chunk in F23: a writ
 NOISE = b"noise\n" + b"x" * 65_536  # a message of no known kind: an inbox ignores it, a full buffer does not
 NOISES = 200  # of these exceed every kernel buffer on the way and the limit of F8
 BUFFER_LIMITS = ("pubsub 64kb 32kb 1", "pubsub 32mb 8mb 60")  # during F8, and Redis's own default after it
-SETTLED_POLL = 0.05  # seconds between two looks whether a process that was told to end has ended
 
 
 class Nemesis:
     """Strikes a site and writes down what it did."""
 
-    def __init__(self, site: Site, books: Books, clock: Clock) -> None:
+    def __init__(self, site: Site, books: Books, clock: Clock, say: Callable[[str], None]) -> None:
+        self._say = say
         self._site = site
         self._books = books
         self._clock = clock
@@ -58,8 +56,8 @@ class Nemesis:
             "publish-twice": lambda f, dice: self._publishes(f, dice, "twice"),
             "publish-late": lambda f, dice: self._publishes(f, dice, "late"),
             "publish-swap": lambda f, dice: self._publishes(f, dice, "swapped"),
-            "deaf-edge": lambda f, _: self._partition(f, "silent"),
-            "stalled-edge": lambda f, _: self._partition(f, "stalled"),
+            "deaf-edge": lambda f, _: self._silence(f),
+            "stalled-edge": lambda f, _: self._stall(f),
             "deaf-inbox": self._deaf_inbox,
             "mysql-kill": self._mysql_kill,
             "commit-unanswered": self._commits,
@@ -85,16 +83,12 @@ class Nemesis:
         except RedisError as error:
             note = f"not done: {error}"  # two faults met, and the other one was first
         self._books.strikes.append(Strike(fault, began, self._clock(), note))
-        log.info("struck", fault=fault.kind.number, kind=fault.kind.name, note=note)
+        self._say(f"{began:7.1f} - {self._clock():5.1f} s  {fault.kind.number:<4} {fault.kind.name:<25} {note}")
 
     # --- processes ---------------------------------------------------------------------------------------------------
 
     async def _end(self, part: Part, number: signal.Signals) -> str:
-        starts = part.starts
-        part.send(number)
-        while part.starts == starts:
-            await asyncio.sleep(SETTLED_POLL)
-        await part.wait()
+        await part.end(number)
         return part.name
 
     async def _freeze(self, part: Part, fault: Fault) -> str:
@@ -152,14 +146,14 @@ class Nemesis:
         if proxy is None:
             edge.send(signal.SIGSTOP)
         else:
-            proxy.stalled.add(DOWN)
+            proxy.stall(DOWN)
         try:
             yield
         finally:
             if proxy is None:
                 edge.send(signal.SIGCONT)
             else:
-                proxy.stalled.discard(DOWN)
+                proxy.flow(DOWN)
 
     # --- publishes and partitions ------------------------------------------------------------------------------------
 
@@ -173,13 +167,20 @@ class Nemesis:
         met = sum(1 for publish in self._books.publishes if publish.fate == fate)
         return f"{met} so far"
 
-    async def _partition(self, fault: Fault, fate: str) -> str:
-        """One way, Redis -> edge: bytes vanish (and the connections with them), or wait until it is over."""
+    async def _silence(self, fault: Fault) -> str:
+        """One way, Redis -> edge: bytes vanish, and the connections with them."""
         edge = _one(self._site.edges, fault)
-        ways: set[str] = getattr(self._site.redis_links[edge.name], fate)
-        ways.add(DOWN)
+        proxy = self._site.redis_links[edge.name]
+        proxy.silent.add(DOWN)
         await asyncio.sleep(fault.lasts)
-        ways.discard(DOWN)
+        proxy.silent.discard(DOWN)
+        return edge.name
+
+    async def _stall(self, fault: Fault) -> str:
+        """One way, Redis -> edge: bytes wait until it is over."""
+        edge = _one(self._site.edges, fault)
+        with self._not_reading(edge):
+            await asyncio.sleep(fault.lasts)
         return edge.name
 
     async def _deaf_inbox(self, fault: Fault, _dice: random.Random) -> str:

@@ -1,6 +1,6 @@
 """A TCP proxy that misbehaves on request, in front of Redis, MySQL or an edge.
 
-Bytes pass in both directions until a fault is switched on: `latency`, `rate`, `stalled` (bytes wait, as while packets
+Bytes pass in both directions until a fault is switched on: `latency`, `rate`, `stall` (bytes wait, as while packets
 are lost and sent again), `silent` (bytes vanish, and the link they vanished from never recovers: a connection whose
 state a middlebox forgot), `refusing`. `cut` ends links with RST. Direction UP is from client to server.
 """
@@ -22,7 +22,6 @@ UP, DOWN = "up", "down"
 CHUNK = 16 * 1024  # bytes read at once
 SLOW_CHUNK = 256  # bytes forwarded at once on a slow link
 BUFFER = 64 * 1024  # bytes of each socket's receive buffer: what a stalled link may swallow before the sender feels it
-STALL_POLL = 0.05  # seconds between two looks whether a stall is over
 CONNECT_WITHIN = 2.0  # seconds for the connection to the server
 CUT_AFTER = 0.05  # seconds between COMMIT and the cut: the server has it, the client has no answer
 COMMIT = b"\x03COMMIT"  # COM_QUERY (0x03) of MySQL's protocol, as the drivers send it
@@ -57,18 +56,28 @@ class Proxy:
         self.links: set[Link] = set()
         self.latency = 0.0  # seconds that every chunk waits
         self.jitter = 0.0  # seconds at most on top of that
-        self.stalled: set[str] = set()
         self.silent: set[str] = set()
         self.refusing = False
         self.cut_commits = 0.0  # share of COMMITs whose answer is lost
         self.fate: Callable[[], str] = lambda: "passed"  # of publishes to subscribers
         self.on_publish: Callable[[str, tuple[Line, ...]], None] = lambda _fate, _lines: None
+        self._flowing = {UP: asyncio.Event(), DOWN: asyncio.Event()}
         self._dice = dice
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
+    def stall(self, way: str) -> None:
+        """Bytes wait from now on."""
+        self._flowing[way].clear()
+
+    def flow(self, way: str) -> None:
+        """They pass, those that waited first."""
+        self._flowing[way].set()
+
     async def start(self) -> None:
         """Begins to listen."""
+        self.flow(UP)
+        self.flow(DOWN)
         self._server = await asyncio.start_server(self._accept, HOST, 0, limit=CHUNK)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -92,7 +101,9 @@ class Proxy:
     def heal(self) -> None:
         """Switches every fault off. Links that went silent stay so: their ends have to find out."""
         self.latency = self.jitter = self.cut_commits = 0.0
-        self.stalled, self.silent, self.refusing = set(), set(), False
+        self.silent, self.refusing = set(), False
+        self.flow(UP)
+        self.flow(DOWN)
         self.fate = lambda: "passed"
         for link in self.links:
             link.rate = 0.0
@@ -141,8 +152,7 @@ class Proxy:
         """Carries one direction until it ends; then the other end is closed, unless the link went silent."""
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
-                while way in self.stalled:
-                    await asyncio.sleep(STALL_POLL)
+                await self._flowing[way].wait()
                 if link.silent or way in self.silent:
                     link.silent = True
                     continue

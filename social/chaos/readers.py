@@ -79,8 +79,8 @@ class Reader:
                 code = socket.close_code
             finally:
                 await _leave(socket)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            log.debug("reader_cut", reader=self.reading.name, cause=repr(error))
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            code = None  # not opened, silent, or cut: it comes back
         self._failures += 1
         top = min(BACKOFF[1], BACKOFF[0] * 2 ** (self._failures - 1))
         return code, bye if bye is not None else self._dice.uniform(0, top)

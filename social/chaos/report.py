@@ -10,6 +10,7 @@ from social.chaos.healing import percentile
 from social.chaos.ledger import Books, Strike
 from social.chaos.schedule import Fault
 
+SORTS = ("hole", "tail", "deaf", "restart", "client", "return", "quiet")
 EXAMPLES = 5  # findings of one sort that are told in words
 
 
@@ -22,7 +23,7 @@ def planned(faults: Sequence[Fault]) -> str:
 
 def told(books: Books, verdict: Verdict) -> str:
     """Everything that a reader of the run wants to know."""
-    return "\n".join([*_table(books, verdict), "", *_sums(books, verdict), "", *_sentences(verdict)])
+    return "\n".join([*_table(books, verdict), "", _sums(books, verdict), "", *_sentences(verdict)])
 
 
 def _table(books: Books, verdict: Verdict) -> list[str]:
@@ -33,10 +34,8 @@ def _table(books: Books, verdict: Verdict) -> list[str]:
     for name, strikes in sorted(by_kind.items(), key=lambda item: (len(item[1][0].fault.kind.number), item[0])):
         values = verdict.healing.kinds.get(name, [])
         lines.append(_row(strikes[0].fault.kind.number, name, str(len(strikes)), values))
-    lines.append("")
-    for sort in ("hole", "tail", "deaf", "restart", "client", "return", "quiet"):
-        lines.append(_row("", sort, "", verdict.healing.sorts.get(sort, [])))
-    return lines
+    sorts = verdict.healing.sorts
+    return [*lines, "", *(_row("", sort, "", sorts.get(sort, [])) for sort in SORTS)]
 
 
 def _row(number: str, name: str, times: str, values: Sequence[float]) -> str:
@@ -45,21 +44,20 @@ def _row(number: str, name: str, times: str, values: Sequence[float]) -> str:
     return f"{number:<5}{name:<26}{times:>6}{len(values):>9}{texts}"
 
 
-def _sums(books: Books, verdict: Verdict) -> list[str]:
+def _sums(books: Books, verdict: Verdict) -> str:
     tally, findings = verdict.tally, verdict.findings
     statuses = ", ".join(f"{count} x {status or 'no answer'}" for status, count in sorted(tally.statuses.items()))
-    return [
-        f"writes     {tally.acknowledged} acknowledged, {tally.unanswered} unanswered, {tally.refused} refused; "
-        f"{tally.attempts} requests: {statuses}",
-        f"accepted   {tally.accepted_share:.1%} of {tally.quiet_attempts} requests that met no fault",
-        f"clients    {len(books.readings)}, {tally.frames} items, {tally.reconnects} reconnects: "
-        f"{tally.recovered} streams recovered, {tally.unrecovered} not; {tally.resyncs} resyncs "
-        f"(at most {tally.resyncs_worst:.1f} a minute at one client), {tally.behind_at_ping} behind at a ping, "
-        f"{tally.repeated_across_epochs} repeated in a new epoch",
-        f"lost {len(findings.lost)} · duplicated {len(findings.duplicated)} · reordered {len(findings.reordered)} · "
-        f"silent gaps {len(findings.silent)} ({findings.silent_seconds:.1f} s) · "
-        f"unexpected {len(findings.unexpected)} · out of bounds {len(findings.bounds)}",
-    ]
+    return f"""\
+writes     {tally.acknowledged} acknowledged, {tally.unanswered} unanswered, {tally.refused} refused; \
+{tally.attempts} requests: {statuses}
+accepted   {tally.accepted_share:.1%} of {tally.quiet_attempts} requests that met no fault
+clients    {len(books.readings)}, {tally.frames} items, {tally.reconnects} reconnects; \
+streams resumed: {tally.recovered} recovered, {tally.unrecovered} not; {tally.resyncs} resyncs \
+(read again at most {tally.resyncs_worst:.1f} times a minute by one client); {tally.behind_at_ping} behind at a ping; \
+{tally.repeated_across_epochs} repeated in a new epoch
+lost {len(findings.lost)} · duplicated {len(findings.duplicated)} · reordered {len(findings.reordered)} · \
+silent gaps {len(findings.silent)} ({findings.silent_seconds:.1f} s) · unexpected {len(findings.unexpected)} · \
+out of bounds {len(findings.bounds)}"""
 
 
 def _sentences(verdict: Verdict) -> list[str]:

@@ -77,11 +77,8 @@ def lines_of(payload: bytes) -> tuple[Line, ...]:
     kind, *rest = head.decode(errors="replace").split("\n")
     if kind != "item":
         return ()
-    found = []
-    for words in (line.split(" ") for line in rest[2:]):
-        if len(words) == 3 and words[2].isdigit():
-            found.append(Line(words[0], words[1], int(words[2])))
-    return tuple(found)
+    lines = (line.split(" ") for line in rest[2:])
+    return tuple(Line(words[0], words[1], int(words[2])) for words in lines if len(words) == 3 and words[2].isdigit())
 
 
 class Publishes:

@@ -69,7 +69,7 @@ def execute(plan: Plan, say: Callable[[str], None], *, keep: Path | None = None)
     folder.mkdir(parents=True, exist_ok=True)
     passed = False
     try:
-        books = asyncio.run(_run(plan, faults, folder))
+        books = asyncio.run(_run(plan, faults, folder, say))
         verdict = check(books)
         passed = verdict.passed
         (folder / "ledger.json").write_bytes(msgspec.json.encode(books))
@@ -82,7 +82,7 @@ def execute(plan: Plan, say: Callable[[str], None], *, keep: Path | None = None)
             shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _run(plan: Plan, faults: Sequence[Fault], folder: Path) -> Books:
+async def _run(plan: Plan, faults: Sequence[Fault], folder: Path, say: Callable[[str], None]) -> Books:
     dice = random.Random(plan.seed)  # noqa: S311 - the seed is the point
     kind = {"system": SystemSite, "embedded": EmbeddedSite}[plan.engines]
     site = kind(folder, random.Random(dice.random()), plan.entry)  # noqa: S311
@@ -92,17 +92,20 @@ async def _run(plan: Plan, faults: Sequence[Fault], folder: Path) -> Books:
         http = await stack.enter_async_context(
             aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), connector=aiohttp.TCPConnector(limit=0))
         )
-        return await _Run(site, http, dice, plan).run(faults)
+        return await _Run(site, http, dice, plan, say).run(faults)
 
 
 class _Run:
     """People, clients and faults on a site that runs."""
 
-    def __init__(self, site: Site, http: aiohttp.ClientSession, dice: random.Random, plan: Plan) -> None:
+    def __init__(
+        self, site: Site, http: aiohttp.ClientSession, dice: random.Random, plan: Plan, say: Callable[[str], None]
+    ) -> None:
         self._site = site
         self._http = http
         self._dice = dice
         self._plan = plan
+        self._say = say
         self._clock = Clock()
         self._books = Books({}, PING_SECONDS)
         self._people: list[Person] = []
@@ -180,7 +183,7 @@ class _Run:
             for person in self._people
         ]
         async with _running(*(writer.run(stop) for writer in writers)) as tasks:
-            await Nemesis(self._site, self._books, self._clock).run(faults)
+            await Nemesis(self._site, self._books, self._clock, self._say).run(faults)
             await asyncio.sleep(max(0.0, self._plan.seconds - self._clock()))
             stop.set()
             await asyncio.wait(tasks, timeout=FINISH_WITHIN)
@@ -223,7 +226,7 @@ class _Run:
 
 @asynccontextmanager
 async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[list[asyncio.Task[None]]]:
-    """Tasks that live as long as the block; a failure of one, which would be the harness's own, is raised at its end."""
+    """Tasks that live as long as the block; a failure, which would be the harness's own, is raised at its end."""
     tasks = [asyncio.create_task(one) for one in work]
     try:
         yield tasks

@@ -54,8 +54,8 @@ class Part:
     def __init__(self, name: str, command: Sequence[str], settings: Mapping[str, str], folder: Path) -> None:
         self.name = name
         self.ready = asyncio.Event()
+        self.ended = asyncio.Event()
         self.port = 0
-        self.starts = 0
         self.log = folder / f"{name}.log"
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("SOCIAL_")}
         self._environment = {**inherited, **SETTINGS, **settings}
@@ -83,6 +83,13 @@ class Part:
                 self.ready.clear()
             self._child.send_signal(number)
 
+    async def end(self, number: signal.Signals) -> None:
+        """Sends a signal that ends it, and waits until it serves again. Raises EngineFailed."""
+        self.ended.clear()
+        self.send(number)
+        await self.ended.wait()
+        await self.wait()
+
     async def wait(self) -> None:
         """Waits until it serves. Raises EngineFailed with the end of its log."""
         try:
@@ -96,6 +103,7 @@ class Part:
         while True:
             await self._live()
             self.ready.clear()
+            self.ended.set()
             await asyncio.sleep(RESTART_AFTER)
 
     async def _live(self) -> None:
@@ -103,7 +111,6 @@ class Part:
         before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as output:
             self._child = guard.spawn(self._command, stdout=output, stderr=output, env=self._environment)
-        self.starts += 1
         while self._child.poll() is None:
             if not self.ready.is_set() and (line := self._ready_line(before)):
                 port = re.search(r'"port": ?(\d+)|:(\d+)$', line)
@@ -227,7 +234,7 @@ class SystemSite(Site):
 
     def redis(self) -> Redis:
         """A client of the redis-server."""
-        return Redis(port=self.redis_server.port, **_CLIENT)
+        return _client(self.redis_server.url)
 
     async def restart_redis(self, pause: float) -> None:
         """Kills the redis-server and starts it again, empty, at the same port."""
@@ -264,7 +271,7 @@ class EmbeddedSite(Site):
 
     def redis(self) -> Redis:
         """A client of the Valkey child, over its socket in the data folder."""
-        return Redis(unix_socket_path=str(self.folder / "data" / "run" / "valkey.sock"), **_CLIENT)
+        return _client(f"unix://{self.folder}/data/run/valkey.sock")
 
     async def restart_redis(self, pause: float) -> None:
         """Kills Valkey; when it comes back is the product's business."""
@@ -275,8 +282,7 @@ class EmbeddedSite(Site):
         await self.redis_answers()
 
 
-_CLIENT = {
-    "socket_timeout": ANSWER_WITHIN,
-    "socket_connect_timeout": ANSWER_WITHIN,
-    "retry": Retry(NoBackoff(), 0),
-}
+def _client(url: str) -> Redis:
+    return Redis.from_url(
+        url, socket_timeout=ANSWER_WITHIN, socket_connect_timeout=ANSWER_WITHIN, retry=Retry(NoBackoff(), 0)
+    )
