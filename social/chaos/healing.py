@@ -17,6 +17,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -95,6 +96,10 @@ class _Stays:
                 line = Line(name, joined.epoch, entry.offset)
                 self.items.setdefault(line, (entry.at, joined, entry.object))
 
+    def edges_before(self, stream: str, at: float) -> set[str]:
+        """Of the client's last two joins before `at`."""
+        return {joined.edge for joined in [joined for joined in self.joins[stream] if joined.at <= at][-2:]}
+
     def joined_before(self, stream: str, at: float) -> float:
         """When the client's last join before `at` was."""
         times = [joined.at for joined in self.joins[stream]]
@@ -141,26 +146,48 @@ def _delays(books: Books, stays: dict[str, _Stays], explained: set[tuple[str, st
         acknowledged = write.acknowledged if write.attempts else None
         if acknowledged is None:
             continue
-        for reading, stream in books.entitled(write):
+        entitled = books.entitled(write)
+        first = min((sights[reading.name].get(write.object, books.ended) for reading, _ in entitled), default=0.0)
+        for reading, stream in entitled:
             seen = sights[reading.name].get(write.object)
             if seen is None or (reading.name, write.object) in explained:
                 continue
-            since = max(acknowledged, stays[reading.name].joined_before(stream, seen))
-            causes = list(_causes(books, since, seen)) if seen - acknowledged > NOTICED else []
-            what = f"{write.text!r} at {reading.name}"
+            stay = stays[reading.name]
+            since = max(acknowledged, stay.joined_before(stream, seen))
+            delay = _Delay(since, seen, stay.edges_before(stream, seen), alone=seen - first > NOTICED)
+            causes = list(_causes(books, delay)) if seen - acknowledged > NOTICED else []
+            what = f"{write.text!r} at {reading.name}, seen {seen:.1f} s"
             if causes:
                 seconds, strike = min(causes, key=lambda cause: cause[0] / _limit(cause[1]))
                 healing.add(strike.fault.kind.heals, strike.fault.kind.name, seconds, what)
+            elif since > acknowledged:
+                healing.add("client", "return", seen - since, what)
             elif not any(strike.began <= seen and acknowledged <= strike.ended for strike in books.strikes):
                 healing.add("quiet", "", max(0.0, seen - since), what)
 
 
-def _causes(books: Books, since: float, seen: float) -> Iterator[tuple[float, Strike]]:
-    """(seconds after its end, strike) of every fault that may have held something up."""
+class _Delay(NamedTuple):
+    """Something was seen late. `edges` are the client's last two; `alone`: others had seen it long before."""
+
+    since: float
+    seen: float
+    edges: set[str]
+    alone: bool
+
+
+def _causes(books: Books, delay: _Delay) -> Iterator[tuple[float, Strike]]:
+    """(seconds after its end, strike) of every fault that may have held something up.
+
+    What others had seen long before was not held up by MySQL or a worker; a fault of one edge delays its own clients.
+    """
     for strike in books.strikes:
         kind = strike.fault.kind
-        if kind.heals != "hole" and strike.began <= seen and since <= strike.ended + _limit(strike):
-            yield max(0.0, seen - max(since, strike.ended)), strike
+        if kind.heals == "hole" or not strike.began <= delay.seen or delay.since > strike.ended + _limit(strike):
+            continue
+        upstream = kind.family == "mysql" or strike.part.startswith("worker")
+        if delay.alone if upstream else strike.part and strike.part not in delay.edges:
+            continue
+        yield max(0.0, delay.seen - max(delay.since, strike.ended)), strike
 
 
 def _limit(strike: Strike) -> float:

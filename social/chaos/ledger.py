@@ -166,11 +166,15 @@ class Reading(msgspec.Struct):
 
 
 class Strike(msgspec.Struct, frozen=True):
-    """A fault as it happened. `ended` is when its cause was gone: the process ready again, the proxy healed."""
+    """A fault as it happened. `ended` is when its cause was gone: the process ready again, the proxy healed.
+
+    `part` is the one part that it hit, '' when it hit what is common to all.
+    """
 
     fault: Fault
     began: float
     ended: float
+    part: str = ""
     note: str = ""
 
 

@@ -8,7 +8,7 @@ import random
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -31,6 +31,13 @@ NOISES = 200  # of these exceed every kernel buffer on the way and the limit of 
 BUFFER_LIMITS = ("pubsub 64kb 32kb 1", "pubsub 32mb 8mb 60")  # during F8, and Redis's own default after it
 
 
+class Blow(NamedTuple):
+    """What a fault hit: one part, or '' for all; and what there is to say about it."""
+
+    part: str = ""
+    note: str = ""
+
+
 class Nemesis:
     """Strikes a site and writes down what it did."""
 
@@ -39,7 +46,7 @@ class Nemesis:
         self._site = site
         self._books = books
         self._clock = clock
-        self._acts: dict[str, Callable[[Fault, random.Random], Awaitable[str]]] = {
+        self._acts: dict[str, Callable[[Fault, random.Random], Awaitable[Blow]]] = {
             "kill-edge": lambda f, _: self._end(_one(site.edges, f), signal.SIGKILL),
             "kill-worker": lambda f, _: self._end(_one(site.workers, f), signal.SIGKILL),
             "kill-all": lambda f, _: self._end(_one(site.edges, f), signal.SIGKILL),
@@ -79,36 +86,37 @@ class Nemesis:
         await asyncio.sleep(max(0.0, fault.at - self._clock()))
         began = self._clock()
         try:
-            note = await self._acts[fault.kind.name](fault, random.Random(fault.dice))  # noqa: S311 - replayable
+            blow = await self._acts[fault.kind.name](fault, random.Random(fault.dice))  # noqa: S311 - replayable
         except RedisError as error:
-            note = f"not done: {error}"  # two faults met, and the other one was first
-        self._books.strikes.append(Strike(fault, began, self._clock(), note))
-        self._say(f"{began:7.1f} - {self._clock():5.1f} s  {fault.kind.number:<4} {fault.kind.name:<25} {note}")
+            blow = Blow(note=f"not done: {error}")  # two faults met, and the other one was first
+        self._books.strikes.append(Strike(fault, began, self._clock(), blow.part, blow.note))
+        what = f"{fault.kind.number:<4} {fault.kind.name:<25} {blow.part} {blow.note}"
+        self._say(f"{began:7.1f} - {self._clock():5.1f} s  {what}")
 
     # --- processes ---------------------------------------------------------------------------------------------------
 
-    async def _end(self, part: Part, number: signal.Signals) -> str:
+    async def _end(self, part: Part, number: signal.Signals) -> Blow:
         await part.end(number)
-        return part.name
+        return Blow(part.name)
 
-    async def _freeze(self, part: Part, fault: Fault) -> str:
+    async def _freeze(self, part: Part, fault: Fault) -> Blow:
         part.send(signal.SIGSTOP)
         await asyncio.sleep(fault.lasts)
         part.send(signal.SIGCONT)
-        return part.name
+        return Blow(part.name)
 
     # --- Redis -------------------------------------------------------------------------------------------------------
 
-    async def _redis_restart(self, fault: Fault, _dice: random.Random) -> str:
+    async def _redis_restart(self, fault: Fault, _dice: random.Random) -> Blow:
         await self._site.restart_redis(fault.lasts)
-        return ""
+        return Blow()
 
-    async def _redis_flush(self, _fault: Fault, _dice: random.Random) -> str:
+    async def _redis_flush(self, _fault: Fault, _dice: random.Random) -> Blow:
         async with self._site.redis() as client:
             await client.flushall()
-        return ""
+        return Blow()
 
-    async def _redis_freeze(self, fault: Fault, _dice: random.Random) -> str:
+    async def _redis_freeze(self, fault: Fault, _dice: random.Random) -> Blow:
         async with self._site.redis() as client:
             process = int((await client.info("server"))["process_id"])
         os.kill(process, signal.SIGSTOP)
@@ -116,17 +124,17 @@ class Nemesis:
             await asyncio.sleep(fault.lasts)
         finally:
             os.kill(process, signal.SIGCONT)
-        return ""
+        return Blow()
 
-    async def _kill_subscribers(self, fault: Fault, dice: random.Random) -> str:
+    async def _kill_subscribers(self, fault: Fault, dice: random.Random) -> Blow:
         killed = 0
         async with self._site.redis() as client:
             for _ in range(dice.randint(1, 3)):
                 killed += int(await client.execute_command("CLIENT", "KILL", "TYPE", "pubsub"))  # type: ignore[no-untyped-call]
                 await asyncio.sleep(fault.lasts / 3)
-        return f"{killed} killed"
+        return Blow(note=f"{killed} killed")
 
-    async def _output_buffer(self, fault: Fault, _dice: random.Random) -> str:
+    async def _output_buffer(self, fault: Fault, _dice: random.Random) -> Blow:
         """A subscriber stops reading and a flood comes: Redis has to drop it."""
         edge = _one(self._site.edges, fault)
         async with self._site.redis() as client:
@@ -138,7 +146,7 @@ class Nemesis:
                 await asyncio.sleep(fault.lasts)
             await client.config_set("client-output-buffer-limit", BUFFER_LIMITS[1])
             stats = await client.info("stats")
-        return f"{edge.name}, {stats.get('client_output_buffer_limit_disconnections', '?')} dropped so far"
+        return Blow(edge.name, f"{stats.get('client_output_buffer_limit_disconnections', '?')} dropped so far")
 
     @contextmanager
     def _not_reading(self, edge: Part) -> Iterator[None]:
@@ -157,7 +165,7 @@ class Nemesis:
 
     # --- publishes and partitions ------------------------------------------------------------------------------------
 
-    async def _publishes(self, fault: Fault, dice: random.Random, fate: str) -> str:
+    async def _publishes(self, fault: Fault, dice: random.Random, fate: str) -> Blow:
         proxies = [self._site.redis_links[edge.name] for edge in self._site.edges]
         for proxy in proxies:
             proxy.fate = lambda: fate if dice.random() < LOST_SHARE else "passed"
@@ -165,31 +173,31 @@ class Nemesis:
         for proxy in proxies:
             proxy.fate = lambda: "passed"
         met = sum(1 for publish in self._books.publishes if publish.fate == fate)
-        return f"{met} so far"
+        return Blow(note=f"{met} so far")
 
-    async def _silence(self, fault: Fault) -> str:
+    async def _silence(self, fault: Fault) -> Blow:
         """One way, Redis -> edge: bytes vanish, and the connections with them."""
         edge = _one(self._site.edges, fault)
         proxy = self._site.redis_links[edge.name]
         proxy.silent.add(DOWN)
         await asyncio.sleep(fault.lasts)
         proxy.silent.discard(DOWN)
-        return edge.name
+        return Blow(edge.name)
 
-    async def _stall(self, fault: Fault) -> str:
+    async def _stall(self, fault: Fault) -> Blow:
         """One way, Redis -> edge: bytes wait until it is over."""
         edge = _one(self._site.edges, fault)
         with self._not_reading(edge):
             await asyncio.sleep(fault.lasts)
-        return edge.name
+        return Blow(edge.name)
 
-    async def _deaf_inbox(self, fault: Fault, _dice: random.Random) -> str:
+    async def _deaf_inbox(self, fault: Fault, _dice: random.Random) -> Blow:
         """Only the subscription dies, without a word: everything else works."""
         edge = _one(self._site.edges, fault)
         links = [link for link in self._site.redis_links[edge.name].links if link.publishes is not None]
         for link in links:
             link.silent = True
-        return f"{edge.name}, {len(links)} subscriptions"
+        return Blow(edge.name, f"{len(links)} subscriptions")
 
     # --- MySQL -------------------------------------------------------------------------------------------------------
 
@@ -198,66 +206,66 @@ class Nemesis:
         assert isinstance(self._site, SystemSite)  # noqa: S101 - the schedule has asked
         return self._site
 
-    async def _mysql_kill(self, fault: Fault, _dice: random.Random) -> str:
+    async def _mysql_kill(self, fault: Fault, _dice: random.Random) -> Blow:
         self._system.mariadb.kill()
         await asyncio.sleep(fault.lasts)
         await self._system.mariadb.start_again()
-        return ""
+        return Blow()
 
-    async def _commits(self, fault: Fault, _dice: random.Random) -> str:
+    async def _commits(self, fault: Fault, _dice: random.Random) -> Blow:
         return await self._mysql("cut_commits", COMMIT_SHARE, fault.lasts, self._site.edges)
 
-    async def _mysql_slow(self, fault: Fault, _dice: random.Random) -> str:
+    async def _mysql_slow(self, fault: Fault, _dice: random.Random) -> Blow:
         for proxy in self._site.mysql_links.values():
             proxy.latency, proxy.jitter = BROWN_OUT
         await asyncio.sleep(fault.lasts)
         for proxy in self._site.mysql_links.values():
             proxy.latency = proxy.jitter = 0.0
-        return ""
+        return Blow()
 
-    async def _connections_killed(self, _fault: Fault, _dice: random.Random) -> str:
-        return f"{await asyncio.to_thread(self._system.mariadb.kill_connections)} killed"
+    async def _connections_killed(self, _fault: Fault, _dice: random.Random) -> Blow:
+        return Blow(note=f"{await asyncio.to_thread(self._system.mariadb.kill_connections)} killed")
 
-    async def _worker_cut(self, fault: Fault, dice: random.Random) -> str:
+    async def _worker_cut(self, fault: Fault, dice: random.Random) -> Blow:
         """Again and again a worker loses MySQL between its effects in Redis and its mark."""
         cut, until = 0, self._clock() + fault.lasts
         while self._clock() < until:
             await asyncio.sleep(CUT_EVERY * dice.uniform(0.5, 1.5))
             cut += sum(self._site.mysql_links[worker.name].cut() for worker in self._site.workers)
-        return f"{cut} cut"
+        return Blow(note=f"{cut} cut")
 
-    async def _mysql(self, what: str, value: float, lasts: float, parts: Sequence[Part]) -> str:
+    async def _mysql(self, what: str, value: float, lasts: float, parts: Sequence[Part]) -> Blow:
         proxies = [self._site.mysql_links[part.name] for part in parts]
         for proxy in proxies:
             setattr(proxy, what, value)
         await asyncio.sleep(lasts)
         for proxy in proxies:
             setattr(proxy, what, 0.0)
-        return ""
+        return Blow()
 
     # --- clients -----------------------------------------------------------------------------------------------------
 
-    async def _vanish(self, fault: Fault, dice: random.Random) -> str:
+    async def _vanish(self, fault: Fault, dice: random.Random) -> Blow:
         links = [link for front in self._site.fronts for link in front.links if dice.random() < VANISH_SHARE]
         for link in links:
             link.silent = True
-        return f"{len(links)} connections"
+        return Blow(note=f"{len(links)} connections")
 
-    async def _flap(self, fault: Fault, _dice: random.Random) -> str:
+    async def _flap(self, fault: Fault, _dice: random.Random) -> Blow:
         front, until, cut = _one(self._site.fronts, fault), self._clock() + fault.lasts, 0
         while self._clock() < until:
             cut += front.cut()
             await asyncio.sleep(FLAP_EVERY)
-        return f"{front.name}, {cut} cut"
+        return Blow(front.name, f"{cut} cut")
 
-    async def _slow(self, fault: Fault, dice: random.Random) -> str:
+    async def _slow(self, fault: Fault, dice: random.Random) -> Blow:
         links = [link for front in self._site.fronts for link in front.links if dice.random() < VANISH_SHARE]
         for link in links:
             link.rate = SLOW_RATE
         await asyncio.sleep(fault.lasts)
         for link in links:
             link.rate = 0.0
-        return f"{len(links)} connections"
+        return Blow(note=f"{len(links)} connections")
 
 
 def _one(things: Sequence[T], fault: Fault) -> T:

@@ -44,12 +44,12 @@ def size_of(data: bytes | bytearray, start: int = 0) -> int | None:
     kind, at = data[start : start + 1], end + 2
     if kind in SIMPLE:
         return at - start
+    if kind not in BULK + AGGREGATE:
+        raise ValueError(f"no RESP: {bytes(data[start : start + 20])!r}")
     length = int(data[start + 1 : end])
     if kind in BULK:
         at += length + 2 if length >= 0 else 0
         return at - start if at <= len(data) else None
-    if kind not in AGGREGATE:
-        raise ValueError(f"no RESP: {bytes(data[start : start + 20])!r}")
     for _ in range(length * (2 if kind == b"%" else 1)):
         size = size_of(data, at)
         if size is None:
