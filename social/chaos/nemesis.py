@@ -6,10 +6,11 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import NamedTuple, TypeVar
 
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from social.chaos.ledger import Books, Clock, Strike
@@ -43,6 +44,7 @@ class Nemesis:
 
     def __init__(self, site: Site, books: Books, clock: Clock, say: Callable[[str], None]) -> None:
         self._say = say
+        self._redis_room = asyncio.Lock()
         self._site = site
         self._books = books
         self._clock = clock
@@ -87,8 +89,10 @@ class Nemesis:
         began = self._clock()
         try:
             blow = await self._acts[fault.kind.name](fault, random.Random(fault.dice))  # noqa: S311 - replayable
-        except RedisError as error:
-            blow = Blow(note=f"not done: {error}")  # two faults met, and the other one was first
+        except (RedisError, OSError) as error:
+            # two faults met, and the other one was first; what is not done excuses nothing
+            self._say(f"{began:7.1f} s not done: {fault.kind.name}, {error}")
+            return
         self._books.strikes.append(Strike(fault, began, self._clock(), blow.part, blow.note))
         what = f"{fault.kind.number:<4} {fault.kind.name:<25} {blow.part} {blow.note}"
         self._say(f"{began:7.1f} - {self._clock():5.1f} s  {what}")
@@ -105,30 +109,39 @@ class Nemesis:
         part.send(signal.SIGCONT)
         return Blow(part.name)
 
+    @asynccontextmanager
+    async def _redis_alone(self) -> AsyncIterator[Redis]:
+        """A client of a Redis that answers; faults that speak to it wait for each other."""
+        async with self._redis_room:
+            await self._site.redis_answers()
+            async with self._site.redis() as client:
+                yield client
+
     # --- Redis -------------------------------------------------------------------------------------------------------
 
     async def _redis_restart(self, fault: Fault, _dice: random.Random) -> Blow:
-        await self._site.restart_redis(fault.lasts)
+        async with self._redis_alone():
+            await self._site.restart_redis(fault.lasts)
         return Blow()
 
     async def _redis_flush(self, _fault: Fault, _dice: random.Random) -> Blow:
-        async with self._site.redis() as client:
+        async with self._redis_alone() as client:
             await client.flushall()
         return Blow()
 
     async def _redis_freeze(self, fault: Fault, _dice: random.Random) -> Blow:
-        async with self._site.redis() as client:
+        async with self._redis_alone() as client:
             process = int((await client.info("server"))["process_id"])
-        os.kill(process, signal.SIGSTOP)
-        try:
-            await asyncio.sleep(fault.lasts)
-        finally:
-            os.kill(process, signal.SIGCONT)
+            os.kill(process, signal.SIGSTOP)
+            try:
+                await asyncio.sleep(fault.lasts)
+            finally:
+                os.kill(process, signal.SIGCONT)
         return Blow()
 
     async def _kill_subscribers(self, fault: Fault, dice: random.Random) -> Blow:
         killed = 0
-        async with self._site.redis() as client:
+        async with self._redis_alone() as client:
             for _ in range(dice.randint(1, 3)):
                 killed += int(await client.execute_command("CLIENT", "KILL", "TYPE", "pubsub"))  # type: ignore[no-untyped-call]
                 await asyncio.sleep(fault.lasts / 3)
@@ -137,7 +150,7 @@ class Nemesis:
     async def _output_buffer(self, fault: Fault, _dice: random.Random) -> Blow:
         """A subscriber stops reading and a flood comes: Redis has to drop it."""
         edge = _one(self._site.edges, fault)
-        async with self._site.redis() as client:
+        async with self._redis_alone() as client:
             await client.config_set("client-output-buffer-limit", BUFFER_LIMITS[0])
             with self._not_reading(edge):
                 for channel in await client.pubsub_channels("inbox:*"):

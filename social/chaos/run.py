@@ -38,13 +38,15 @@ FINISH_WITHIN = 40.0  # seconds for writers to have an answer to what they began
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What to run. `entry` is the module that stands for `social`, with its first words."""
+    """What to run. `entry` is the module that stands for `social`, with its first words; `settle` seconds at most for
+    the last things to be seen."""
 
     seed: int
     minutes: float
     engines: str
     only: tuple[str, ...] = ()
     entry: tuple[str, ...] = ("social.cli",)
+    settle: float = SETTLE_WITHIN
 
     @property
     def seconds(self) -> float:
@@ -191,7 +193,7 @@ class _Run:
     async def _settle(self, readers: Sequence[Reader]) -> None:
         """Nothing is broken any more: waits until everybody has seen everything, or nobody can wait longer."""
         self._books.quiet = self._clock()
-        until = self._clock() + SETTLE_WITHIN
+        until = self._clock() + self._plan.settle
         while self._clock() < until:
             if all(reader.connected.is_set() for reader in readers) and not self._missing():
                 return
