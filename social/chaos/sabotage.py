@@ -37,19 +37,17 @@ def gap_fill() -> None:
     from realtime.live.hub import Live, LiveStream, Subscription
     from realtime.live.inbox import Inbox
 
+    in_order, to_its_turn = LiveStream.receive, Subscription.offer
+
     def receive(self: LiveStream, item: Live) -> None:
-        if not self.top_known:
-            self._hold(item)
-        elif item.offset > self.offset:
-            self.epoch = item.epoch
-            self._deliver(item)
+        if self.top_known and item.epoch == self.epoch and item.offset > self.offset:
+            self.offset = item.offset - 1
+        in_order(self, item)
 
     def offer(self: Subscription, epoch: str, offset: int, frame: bytes) -> None:
-        if not self.opened:
-            self._held.append((epoch, offset, frame))
-        elif offset > self.offset:
-            self.epoch, self.offset = epoch, offset
-            self.receiver.send(frame)
+        if self.opened and epoch == self.epoch and offset > self.offset:
+            self.offset = offset - 1
+        to_its_turn(self, epoch, offset, frame)
 
     async def nothing(_self: Inbox) -> None:
         await asyncio.sleep(0)
@@ -61,15 +59,14 @@ def gap_fill() -> None:
 
 def epoch_check() -> None:
     """Takes out: offsets of different lives of a log do not compare."""
-    from feed.streams import Top
     from realtime.live.joining import Joiner
     from realtime.live.protocol import At
 
-    whole = Joiner._replay
+    whole: Any = Joiner._replay
 
-    async def replay(self: Joiner, viewer_id: int, name: str, label: str, start: At, top: Top) -> list[bytes] | None:
-        mistaken = At(top.epoch, min(start.offset, top.offset))
-        return await whole(self, viewer_id, name, label, mistaken, top)
+    async def replay(self: Joiner, *arguments: Any) -> Any:
+        *others, start, top = arguments
+        return await whole(self, *others, At(top.epoch, min(start.offset, top.offset)), top)
 
     _replace(Joiner, "_replay", replay)
 
