@@ -5,7 +5,7 @@
                  epoch, one act twice in the final state
     reordered    offsets that go back, or comments of one post against the order in which they were written
     silent gap   an offset that was jumped over, or a resume in another epoch that claims to be complete
-    unexpected   refused but there, or there without ever having been asked for
+    unexpected   refused but there, there without ever having been asked for, or shown and not there
 
 `healing` measures how long after a fault its last traces were gone.
 """
@@ -18,12 +18,13 @@ from collections.abc import Iterator
 import msgspec
 
 from social.chaos.healing import HOLE_P99, LIMITS, Healing, heal
-from social.chaos.ledger import Attempt, Books, Item, Joined, Pinged, Reading, Reread, Resynced, Skipped, Write
+from social.chaos.ledger import Attempt, Books, Closed, Item, Joined, Pinged, Reading, Reread, Resynced, Skipped, Write
 
 ACCEPTED_SHARE = 0.90  # of the requests that met no fault are answered with 2xx, or refusing is how it stays correct
+UNAVAILABLE = 503  # the only honest answer while something is broken
+SHOWN = ("post.created", "comment.created")  # events of what stays until the end of a run
 RESYNCS_PER_ERASURE = 2  # per client and stream, for each fault that empties Redis: one by the join, one by a check
 RESYNCS_FREE = 1  # per client and stream and run on top: a full log, a payload that expired
-KEPT_EXAMPLES = 5  # findings of one sort that are told in words
 
 
 class Findings(msgspec.Struct):
@@ -61,6 +62,7 @@ class Tally(msgspec.Struct):
     repeated_across_epochs: int = 0
     frames: int = 0
     reconnects: int = 0
+    codes: dict[int | None, int] = msgspec.field(default_factory=dict)
 
     @property
     def accepted_share(self) -> float:
@@ -124,7 +126,7 @@ def _shown(books: Books, findings: Findings) -> None:
         if acknowledged is None:
             continue
         for reading, stream in books.entitled(write):
-            if write.object not in sights[reading.name]:
+            if write.thing not in sights[reading.name]:
                 findings.lost.append(
                     f"{write.text!r} ({stream}, {acknowledged:.1f} s) was never shown to {reading.name}"
                 )
@@ -132,7 +134,8 @@ def _shown(books: Books, findings: Findings) -> None:
 
 
 def _final(books: Books, findings: Findings) -> None:
-    """What the API says at the end against what it acknowledged and refused."""
+    """What the API says at the end against what it acknowledged and refused, and what was shown."""
+    findings.unexpected += _never_written(books)
     final = books.final
     asked = {write.text: write for write in books.writes}
     for write in books.writes:
@@ -147,6 +150,17 @@ def _final(books: Books, findings: Findings) -> None:
             findings.unexpected.append(f"{text!r} is there, and was refused with {known.attempts[-1].status}")
         if len(ids) > 1:
             findings.duplicated.append(f"{text!r} is there {len(ids)} times: {', '.join(sorted(ids))}")
+
+
+def _never_written(books: Books) -> Iterator[str]:
+    """What was shown and is not there: rolled back, or made up."""
+    final = books.final
+    there = {f"post {name}" for ids in final.feeds.values() for name in ids}
+    there |= {f"comment {name}" for ids in final.comments.values() for name in ids}
+    for reading in books.readings:
+        for entry in reading.entries:
+            if isinstance(entry, Item) and entry.event in SHOWN and entry.thing not in there:
+                yield f"{entry.at:.1f} s, {reading.name}: {entry.thing} was shown, and is not there"
 
 
 def _missing_places(books: Books, write: Write) -> Iterator[str]:
@@ -205,8 +219,8 @@ class _Conversation:
                     self._tally.behind_at_ping += any(behind)
                 case Reread():
                     self._end_gap(self._streams[entry.stream], entry.at)
-                case _:
-                    continue
+                case Closed():
+                    self._tally.codes[entry.code] = self._tally.codes.get(entry.code, 0) + 1
         for stream in self._streams.values():
             self._end_gap(stream, self._books.ended)
         self._tally.reconnects += max(0, len(self._connections) - 1)
@@ -312,5 +326,8 @@ def _bounds(books: Books, findings: Findings, tally: Tally, healing: Healing) ->
         findings.bounds.append(f"holes healed in {seconds:.1f} s (p99), {HOLE_P99:g} s were promised")
     if tally.accepted_share < ACCEPTED_SHARE:
         findings.bounds.append(f"{tally.accepted_share:.0%} of the writes outside of faults were accepted")
+    dishonest = sum(count for status, count in tally.statuses.items() if status >= 500 and status != UNAVAILABLE)
+    if dishonest:
+        findings.bounds.append(f"{dishonest} requests were answered with a failure that is not {UNAVAILABLE}")
     if not tally.acknowledged or not tally.frames:
         findings.bounds.append("nothing was written or nothing was shown: the run proves nothing")

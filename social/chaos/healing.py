@@ -94,7 +94,7 @@ class _Stays:
                 joined = self.joins[entry.stream][-1]
                 name = f"me:{reading.person}" if entry.stream == ME else entry.stream
                 line = Line(name, joined.epoch, entry.offset)
-                self.items.setdefault(line, (entry.at, joined, entry.object))
+                self.items.setdefault(line, (entry.at, joined, entry.thing))
 
     def edges_before(self, stream: str, at: float) -> set[str]:
         """Of the client's last two joins before `at`."""
@@ -108,7 +108,7 @@ class _Stays:
 
 
 def _holes(books: Books, stays: dict[str, _Stays], healing: Healing) -> set[tuple[str, str]]:
-    """Delays of what proxies took out of its place; returns the (client, object) that are explained by it."""
+    """Delays of what proxies took out of its place; returns the (client, thing) that are explained by it."""
     explained: set[tuple[str, str]] = set()
     passed: dict[tuple[str, str, str], list[tuple[float, int]]] = defaultdict(list)
     for publish in books.publishes:
@@ -147,10 +147,10 @@ def _delays(books: Books, stays: dict[str, _Stays], explained: set[tuple[str, st
         if acknowledged is None:
             continue
         entitled = books.entitled(write)
-        first = min((sights[reading.name].get(write.object, books.ended) for reading, _ in entitled), default=0.0)
+        first = min((sights[reading.name].get(write.thing, books.ended) for reading, _ in entitled), default=0.0)
         for reading, stream in entitled:
-            seen = sights[reading.name].get(write.object)
-            if seen is None or (reading.name, write.object) in explained:
+            seen = sights[reading.name].get(write.thing)
+            if seen is None or (reading.name, write.thing) in explained:
                 continue
             stay = stays[reading.name]
             since = max(acknowledged, stay.joined_before(stream, seen))

@@ -62,6 +62,11 @@ class Write(msgspec.Struct):
     attempts: list[Attempt] = msgspec.field(default_factory=list)
 
     @property
+    def thing(self) -> str:
+        """What was made, by kind and id: posts and comments are numbered separately."""
+        return f"{self.kind} {self.object}"
+
+    @property
     def invoked(self) -> float:
         """When it was first asked for."""
         return self.attempts[0].begun
@@ -105,6 +110,11 @@ class Item(msgspec.Struct, frozen=True):
     event_id: str
     object: str
 
+    @property
+    def thing(self) -> str:
+        """What it is about, by kind and id."""
+        return f"{self.event.partition('.')[0]} {self.object}"
+
 
 class Skipped(msgspec.Struct, frozen=True):
     """A skip frame."""
@@ -141,6 +151,11 @@ class Reread(msgspec.Struct, frozen=True):
     stream: str
     ids: frozenset[str]
 
+    @property
+    def things(self) -> list[str]:
+        """What is on the page, by kind and id."""
+        return [f"{'post' if self.stream == ME else 'comment'} {name}" for name in self.ids]
+
 
 class Closed(msgspec.Struct, frozen=True):
     """The connection ended; `code` None = without a close frame."""
@@ -154,7 +169,7 @@ Entry = Joined | Item | Skipped | Resynced | Pinged | Reread | Closed
 
 
 class Reading(msgspec.Struct):
-    """One client's ledger. `slow` clients and clients that vanish are not held to a time, only to completeness."""
+    """One client's ledger. `follows` are posts whose comments it has on screen."""
 
     name: str
     person: str
@@ -203,7 +218,6 @@ class Books(msgspec.Struct):
     strikes: list[Strike] = msgspec.field(default_factory=list)
     publishes: list[Publish] = msgspec.field(default_factory=list)
     final: Final = msgspec.field(default_factory=Final)
-    quiet: float = 0.0
     ended: float = 0.0
 
     def entitled(self, write: Write) -> list[tuple[Reading, str]]:
@@ -217,14 +231,14 @@ class Books(msgspec.Struct):
         return []
 
     def sights(self) -> dict[str, dict[str, float]]:
-        """client -> object id -> when it was first shown there."""
+        """client -> kind and id -> when it was first shown there."""
         found: dict[str, dict[str, float]] = {}
         for reading in self.readings:
             seen = found[reading.name] = {}
             for entry in reading.entries:
                 if isinstance(entry, Item):
-                    seen.setdefault(entry.object, entry.at)
+                    seen.setdefault(entry.thing, entry.at)
                 elif isinstance(entry, Reread):
-                    for name in entry.ids:
+                    for name in entry.things:
                         seen.setdefault(name, entry.at)
         return found

@@ -24,6 +24,8 @@ SLOW_CHUNK = 256  # bytes forwarded at once on a slow link
 BUFFER = 64 * 1024  # bytes of each socket's receive buffer: what a stalled link may swallow before the sender feels it
 CONNECT_WITHIN = 2.0  # seconds for the connection to the server
 CUT_AFTER = 0.05  # seconds between COMMIT and the cut: the server has it, the client has no answer
+SUBSCRIBE = b"SUBSCRIBE\r\n"
+UPGRADE = b"Upgrade: websocket\r\n"
 COMMIT = b"\x03COMMIT"  # COM_QUERY (0x03) of MySQL's protocol, as the drivers send it
 
 
@@ -34,7 +36,8 @@ class Link:
         self.ends = (client, server)
         self.silent = False  # nothing passes any more, and no end is told
         self.rate = 0.0  # bytes per second towards the client; 0 = as they come
-        self.publishes: Publishes | None = None
+        self.publishes: Publishes | None = None  # of a link on which a client subscribes
+        self.live = False  # a websocket
 
     def cut(self) -> None:
         """RST to both ends."""
@@ -189,8 +192,9 @@ class Proxy:
         await writer.drain()
 
     def _look_up(self, link: Link, data: bytes) -> None:
-        """A link on which a client subscribes carries publishes from now on."""
-        if link.publishes is None and b"SUBSCRIBE\r\n" in data:
+        """Learns from what a client asks for what its link will carry."""
+        link.live = link.live or UPGRADE in data
+        if link.publishes is None and SUBSCRIBE in data:
             link.publishes = Publishes(
                 lambda: self.fate(), lambda fate, lines: self.on_publish(fate, lines), self._dice
             )

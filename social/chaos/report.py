@@ -47,11 +47,12 @@ def _row(number: str, name: str, times: str, values: Sequence[float]) -> str:
 def _sums(books: Books, verdict: Verdict) -> str:
     tally, findings = verdict.tally, verdict.findings
     statuses = ", ".join(f"{count} x {status or 'no answer'}" for status, count in sorted(tally.statuses.items()))
+    codes = ", ".join(f"{count} x {code or 'no code'}" for code, count in sorted(tally.codes.items(), key=str))
     return f"""\
 writes     {tally.acknowledged} acknowledged, {tally.unanswered} unanswered, {tally.refused} refused; \
 {tally.attempts} requests: {statuses}
 accepted   {tally.accepted_share:.1%} of {tally.quiet_attempts} requests that met no fault
-clients    {len(books.readings)}, {tally.frames} items, {tally.reconnects} reconnects; \
+clients    {len(books.readings)}, {tally.frames} items, {tally.reconnects} reconnects ({codes}); \
 streams resumed: {tally.recovered} recovered, {tally.unrecovered} not; {tally.resyncs} resyncs \
 (read again at most {tally.resyncs_worst:.1f} times a minute by one client); {tally.behind_at_ping} behind at a ping; \
 {tally.repeated_across_epochs} repeated in a new epoch

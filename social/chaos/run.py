@@ -192,7 +192,6 @@ class _Run:
 
     async def _settle(self, readers: Sequence[Reader]) -> None:
         """Nothing is broken any more: waits until everybody has seen everything, or nobody can wait longer."""
-        self._books.quiet = self._clock()
         until = self._clock() + self._plan.settle
         while self._clock() < until:
             if all(reader.connected.is_set() for reader in readers) and not self._missing():
@@ -202,7 +201,7 @@ class _Run:
     def _missing(self) -> bool:
         sights = self._books.sights()
         return any(
-            write.object not in sights[reading.name]
+            write.thing not in sights[reading.name]
             for write in self._books.writes
             if write.attempts and write.acknowledged is not None
             for reading, _ in self._books.entitled(write)

@@ -114,6 +114,12 @@ def test_a_lost_tail_is_lost_and_its_seconds_count(books: Books) -> None:
     assert check(books).findings.silent_seconds == pytest.approx(5.9)
 
 
+def test_a_post_and_a_comment_of_one_number_are_two_things(books: Books) -> None:
+    drop(books, lambda e: isinstance(e, Item) and e.object == "12")
+    entries(books).insert(3, Reread(0.2, ME, frozenset({"12"})))
+    assert findings(books) == {"lost": 1}
+
+
 def test_an_item_that_was_jumped_over_is_lost_and_a_silent_gap(books: Books) -> None:
     drop(books, lambda e: isinstance(e, Item) and e.object == "1")
     assert findings(books) == {"lost": 1, "silent": 1}
@@ -150,7 +156,7 @@ def test_one_act_that_stands_twice_in_the_final_state_is_a_duplicate(books: Book
 
 def test_offsets_that_go_back_are_reordered(books: Books) -> None:
     entries(books)[8:] = [Item(6.0, 1, ME, 3, "post.created", "o70", "70")]
-    assert findings(books) == {"reordered": 1}
+    assert findings(books) == {"reordered": 1, "unexpected": 1}  # nobody wrote it either
 
 
 def test_comments_against_the_order_in_which_they_were_written_are_reordered(books: Books) -> None:
@@ -194,6 +200,17 @@ def test_what_was_refused_or_never_asked_for_is_unexpected_when_it_is_there(book
     books.writes.append(Write("post", "ada", "post 9", "", "", [Attempt(6.0, 6.1, 422)]))
     books.final.texts |= {"post 9": ["9"], "from nowhere": ["10"]}
     assert findings(books) == {"unexpected": 2, "bounds": 1}  # and 5 of 6 accepted is too few
+
+
+def test_what_was_shown_and_is_not_there_is_unexpected(books: Books) -> None:
+    entries(books)[7:] = [Item(6.0, 1, ME, 7, "post.created", "o70", "70")]
+    assert findings(books) == {"unexpected": 1}
+
+
+def test_a_failure_that_does_not_say_so_is_out_of_bounds(books: Books) -> None:
+    books.strikes.append(strike("mysql-kill", 0.9, 1.2))
+    books.writes[0].attempts.insert(0, Attempt(1.0, 1.0, 500))
+    assert findings(books) == {"bounds": 1}
 
 
 def test_a_write_whose_outcome_is_unknown_may_be_there_or_not(books: Books) -> None:
