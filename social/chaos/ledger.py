@@ -86,7 +86,7 @@ class Write(msgspec.Struct):
 # --- readers ---------------------------------------------------------------------------------------------------------
 
 
-class Joined(msgspec.Struct, frozen=True):
+class Joined(msgspec.Struct, frozen=True, tag=True):
     """`welcome` or `subscribed` for one stream; `start` is the position that the client asked to resume from."""
 
     at: float
@@ -99,7 +99,7 @@ class Joined(msgspec.Struct, frozen=True):
     start: tuple[str, int] | None
 
 
-class Item(msgspec.Struct, frozen=True):
+class Item(msgspec.Struct, frozen=True, tag=True):
     """An event frame. `object` is the id of what it is about."""
 
     at: float
@@ -116,7 +116,7 @@ class Item(msgspec.Struct, frozen=True):
         return f"{self.event.partition('.')[0]} {self.object}"
 
 
-class Skipped(msgspec.Struct, frozen=True):
+class Skipped(msgspec.Struct, frozen=True, tag=True):
     """A skip frame."""
 
     at: float
@@ -126,7 +126,7 @@ class Skipped(msgspec.Struct, frozen=True):
     to: int
 
 
-class Resynced(msgspec.Struct, frozen=True):
+class Resynced(msgspec.Struct, frozen=True, tag=True):
     """A resync frame."""
 
     at: float
@@ -136,7 +136,7 @@ class Resynced(msgspec.Struct, frozen=True):
     offset: int
 
 
-class Pinged(msgspec.Struct, frozen=True):
+class Pinged(msgspec.Struct, frozen=True, tag=True):
     """A ping with the positions that the server has checked."""
 
     at: float
@@ -144,7 +144,7 @@ class Pinged(msgspec.Struct, frozen=True):
     streams: dict[str, int]
 
 
-class Reread(msgspec.Struct, frozen=True):
+class Reread(msgspec.Struct, frozen=True, tag=True):
     """The state of a stream read by HTTP after `recovered: false` or a resync: the ids on the page."""
 
     at: float
@@ -157,7 +157,7 @@ class Reread(msgspec.Struct, frozen=True):
         return [f"{'post' if self.stream == ME else 'comment'} {name}" for name in self.ids]
 
 
-class Closed(msgspec.Struct, frozen=True):
+class Closed(msgspec.Struct, frozen=True, tag=True):
     """The connection ended; `code` None = without a close frame."""
 
     at: float

@@ -71,6 +71,7 @@ class Nemesis:
             "mysql-kill": self._mysql_kill,
             "commit-unanswered": self._commits,
             "mysql-connections-killed": self._connections_killed,
+            "edge-mysql-cut": self._edge_cut,
             "worker-mysql-cut": self._worker_cut,
             "mysql-slow": self._mysql_slow,
             "clients-vanish": self._vanish,
@@ -239,6 +240,13 @@ class Nemesis:
 
     async def _connections_killed(self, _fault: Fault, _dice: random.Random) -> Blow:
         return Blow(note=f"{await asyncio.to_thread(self._system.mariadb.kill_connections)} killed")
+
+    async def _edge_cut(self, fault: Fault, _dice: random.Random) -> Blow:
+        """A firewall forgets an edge's connections to MySQL, most of them idle: RST instead of a close."""
+        edge = _one(self._site.edges, fault)
+        cut = self._site.mysql_links[edge.name].cut()
+        await asyncio.sleep(CUT_EVERY)  # requests that were under way on one of them have met the fault
+        return Blow(edge.name, f"{cut} cut")
 
     async def _worker_cut(self, fault: Fault, dice: random.Random) -> Blow:
         """Again and again a worker loses MySQL between its effects in Redis and its mark."""
