@@ -126,9 +126,9 @@ def _holes(books: Books, stays: dict[str, _Stays], healing: Healing) -> set[tupl
                 at, joined, item = stay.items.get(line, (0.0, None, ""))
                 if joined is None or joined.edge != publish.edge or not joined.at < publish.at < at:
                     continue
-                explained.add((name, item))
                 if any(strike.began <= at and publish.at <= strike.ended + DEAF_WITHIN for strike in others):
                     continue  # two faults at once: the other one's limit is in force
+                explained.add((name, item))
                 is_hole = shown is not None and shown < at
                 since = max(publish.at, shown or 0.0) if is_hole else publish.at
                 sort = "hole" if is_hole else "tail"

@@ -81,9 +81,7 @@ class Nemesis:
 
     async def run(self, faults: Sequence[Fault]) -> None:
         """Strikes at the planned times; a fault that healed late puts off nobody but itself. Raises EngineFailed."""
-        async with asyncio.TaskGroup() as all_of_them:
-            for fault in faults:
-                all_of_them.create_task(self._strike(fault))
+        await asyncio.gather(*map(self._strike, faults))
 
     async def _strike(self, fault: Fault) -> None:
         await asyncio.sleep(max(0.0, fault.at - self._clock()))

@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from social import guard
 from social.chaos.engines import HOST, MariaDB, RedisServer, mysql_url, redis_url
 from social.chaos.proxy import Proxy
 from social.embedded import EngineFailed
+from social.embedded.valkey import find_binary
 
 RESTART_AFTER = 1.0  # seconds that a supervisor lets pass
 READY_WITHIN = 40.0  # seconds for a part to be ready; seen 1.5 alone, and it shares the cores with everything else
@@ -260,9 +262,15 @@ class SystemSite(Site):
 class EmbeddedSite(Site):
     """`social up`: one process, SQLite, and the Valkey that it brings along and starts again by itself."""
 
+    def __init__(self, folder: Path, dice: random.Random, entry: Sequence[str]) -> None:
+        super().__init__(folder, dice, entry)
+        # short, or Valkey's socket would have to lie elsewhere
+        self._data = tempfile.TemporaryDirectory(prefix="social-", ignore_cleanup_errors=True)
+
     async def start(self) -> None:
         """The one process."""
-        words = ["up", "--no-demo", "--port", "0", "--data", str(self.folder / "data")]
+        find_binary()  # `social up` does without one, but then there would be little to break
+        words = ["up", "--no-demo", "--port", "0", "--data", self._data.name]
         part = Part("up-1", [*self.entry, *words], {}, self.folder)
         self.edges.append(part)
         await self._front(part)
@@ -271,7 +279,12 @@ class EmbeddedSite(Site):
 
     def redis(self) -> Redis:
         """A client of the Valkey child, over its socket in the data folder."""
-        return _client(f"unix://{self.folder}/data/run/valkey.sock")
+        return _client(f"unix://{self._data.name}/run/valkey.sock")
+
+    async def stop(self) -> None:
+        """The process, then its data."""
+        await super().stop()
+        self._data.cleanup()
 
     async def restart_redis(self, pause: float) -> None:
         """Kills Valkey; when it comes back is the product's business."""
