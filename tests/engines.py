@@ -35,22 +35,22 @@ def missing(engine: str, package: str) -> NoReturn:
 
 
 @pytest.fixture(scope="session")
-def mariadb() -> Iterator[MariaDB]:
+def mariadb_server() -> Iterator[MariaDB]:
     """A running MariaDB of this session's own."""
     yield from _running("MariaDB", "mariadb-server-core mariadb-client-core", MariaDB)
 
 
 @pytest.fixture(scope="session")
-def mariadb_url(mariadb: MariaDB) -> str:
+def mariadb_url(mariadb_server: MariaDB) -> str:
     """The SQLAlchemy URL of a fresh MariaDB without a database name: `mysql+aiomysql://root@127.0.0.1:PORT/`."""
-    return mariadb.url
+    return mariadb_server.url
 
 
 @pytest.fixture(scope="session")
-def mariadb_database(mariadb: MariaDB) -> Callable[[], str]:
+def mariadb_database(mariadb_server: MariaDB) -> Callable[[], str]:
     """A factory: each call makes an empty utf8mb4 database and returns its URL. They go when the server goes."""
     numbers = itertools.count(1)
-    return lambda: mariadb.create(f"social_{next(numbers)}")
+    return lambda: mariadb_server.create(f"social_{next(numbers)}")
 
 
 @pytest.fixture(scope="session")
