@@ -30,6 +30,7 @@ RESTART_WITHIN = 30.0  # seconds until everything is as it was; a dead worker's 
 CLIENT_WITHIN = 5.0  # seconds from a client's own return until it has everything
 RETURN_WITHIN = 45.0  # seconds: the contract's longest backoff, an attempt that times out, and a welcome that waits
 QUIET_WITHIN = 5.0  # seconds from 2xx to the screen while nothing is broken
+NEAR = 3.0  # seconds after another fault in which a hole may be of its making too
 NOTICED = 0.5  # seconds of delay below which nothing has happened to a write
 # sort -> (what the sentence says, limit in seconds) for those whose slowest case is bounded
 LIMITS = {
@@ -126,7 +127,7 @@ def _holes(books: Books, stays: dict[str, _Stays], healing: Healing) -> set[tupl
                 at, joined, item = stay.items.get(line, (0.0, None, ""))
                 if joined is None or joined.edge != publish.edge or not joined.at < publish.at < at:
                     continue
-                if any(strike.began <= at and publish.at <= strike.ended + DEAF_WITHIN for strike in others):
+                if any(strike.began <= at and publish.at <= strike.ended + NEAR for strike in others):
                     continue  # two faults at once: the other one's limit is in force
                 explained.add((name, item))
                 is_hole = shown is not None and shown < at
