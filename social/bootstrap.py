@@ -20,6 +20,7 @@ PYTHON = VENV / "bin" / "python"
 MARKER = VENV / "installing"
 LOG_NAME = "install.log"
 OLDEST = (3, 11)
+LENGTHY = ("tests/chaos",)  # minutes of real time: only with --all, or when named
 CHECKS = ("ruff check .", "ruff format --check .", "mypy")
 LOG_TAIL = 15  # lines of pip's log that are shown when it fails
 STAMPS = {"embedded": ("embedded", "dev"), "dev": ("dev",)}  # extra -> the stamps that vouch for it
@@ -77,6 +78,8 @@ def check(arguments: list[str]) -> int:
     if "--all" in arguments:
         arguments = [word for word in arguments if word != "--all"]
         os.environ["SOCIAL_TEST_ALL"] = "1"
+    elif not any(_is_path(word) for word in arguments):
+        arguments = [*arguments, *(f"--ignore={folder}" for folder in LENGTHY)]
     checks = () if any(_is_path(word) for word in arguments) else CHECKS
     failed = [
         name

@@ -7,6 +7,7 @@ sentence and a non-zero exit. Imports stand inside the commands, so that `--help
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -135,6 +136,32 @@ def enable(username: str, config: Config = None) -> None:
     from social.people import enable as switch_on
 
     _run(switch_on(load(file=config), username))
+
+
+@app.command()
+def chaos(
+    seed: Annotated[int | None, typer.Option(help="Repeats a run's schedule; without one a new seed is drawn.")] = None,
+    minutes: Annotated[float, typer.Option(min=0.3, max=600, help="How long faults strike.")] = 2.0,
+    engines: Annotated[str, typer.Option(help="`embedded` (social up) or `system` (MariaDB, Redis, processes).")] = "",
+    fault: Annotated[
+        list[str] | None, typer.Option(help="Only this fault, by number or name; may be repeated.")
+    ] = None,
+    keep: Annotated[Path | None, typer.Option(help="Folder for logs and ledger, kept whatever happens.")] = None,
+) -> None:
+    """Break everything, on private engines, while people write and read; exit 1 when anything came through wrong."""
+    from social.chaos.run import Plan, execute
+
+    if engines not in ("", "embedded", "system"):
+        raise typer.BadParameter(
+            "`embedded` or `system`; both, one after the other, without it.", param_hint="--engines"
+        )
+    chosen = seed if seed is not None else secrets.randbelow(1_000_000)
+    failed = False
+    for one in (engines,) if engines else ("embedded", "system"):
+        plan = Plan(chosen, minutes, one, tuple(fault or ()))
+        failed |= not execute(plan, typer.echo, keep=keep / one if keep else None).passed
+    if failed:
+        raise typer.Exit(1)
 
 
 @outbox.command("list")

@@ -114,7 +114,8 @@ def test_the_developers_tools_come_with_the_first_test_and_serve_the_next_run(in
     (installed / "tests.py").touch()
     first = launch(installed, "test", "-k", "word")
     assert PREPARING in first.stderr
-    assert first.stdout.splitlines() == ["ruff check .", "ruff format --check .", "mypy", "pytest -k word"]
+    checks = ["ruff check .", "ruff format --check .", "mypy"]
+    assert first.stdout.splitlines() == [*checks, "pytest -k word --ignore=tests/chaos"]
     assert first.returncode == 0
     assert launch(installed, "test", "tests.py::test_x", "-x").stdout.splitlines() == ["pytest tests.py::test_x -x"]
     # what was installed for `dev` vouches for `embedded` as well
