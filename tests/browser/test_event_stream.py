@@ -223,6 +223,47 @@ async def test_what_is_wanted_later_comes_with_another_connection_from_where_the
     ]
 
 
+async def test_a_stream_asked_for_again_is_answered_by_the_connection_that_asked(page):
+    played = await page.evaluate(
+        playing(
+            SOCKET,
+            """async ({ requests, heard, until, say }) => {
+          const joined = { epoch: 'e', offset: 8, recovered: true };
+          const welcome = { type: 'welcome', user: '7', streams: { me: joined, 'post:5': joined, 'post:6': joined } };
+          const at = { epoch: 'e', offset: 8 };
+          say({ type: 'hello', resume: { me: at, 'post:5': at, 'post:6': at } });
+          requests[0].answer(200);
+          requests[0].send(welcome, 'me=e:8,post:5=e:8,post:6=e:8');
+          await until(() => heard.length === 1);
+          say({ type: 'unsubscribe', id: '0', stream: 'post:6' });
+          say({ type: 'subscribe', id: '1', stream: 'post:5', from: { epoch: 'e', offset: 4 } });
+          await until(() => requests.length === 2);
+          say({ type: 'subscribe', id: '2', stream: 'post:5', from: { epoch: 'e', offset: 2 } });
+          requests[0].send({ type: 'ping' }, 'me=e:9,post:5=e:9,post:6=e:9');
+          await until(() => heard.length === 2);
+          requests[1].answer(200);
+          requests[1].send(welcome, 'me=e:9,post:5=e:4');
+          requests[1].send({ type: 'ping' }, 'me=e:9,post:5=e:5');
+          await until(() => heard.length === 3 && requests.length === 3);
+          requests[2].answer(200);
+          requests[2].send(welcome, 'me=e:9,post:5=e:2');
+          await until(() => heard.length === 4);
+        }""",
+        )
+    )
+    assert [request["last"] for request in played["requests"]] == [
+        "me=e:8,post:5=e:8,post:6=e:8",
+        "me=e:8,post:5=e:4",
+        "me=e:9,post:5=e:2",
+    ]
+    assert [(m["type"], m.get("id")) for m in played["heard"]] == [
+        ("welcome", None),
+        ("ping", None),
+        ("ping", None),
+        ("subscribed", "2"),
+    ]
+
+
 async def test_somebody_elses_cookie_ends_the_connection(page):
     played = await page.evaluate(
         playing(
