@@ -53,6 +53,7 @@ async def test_friends_are_seen_to_be_here_and_to_write(start_site, open_page, h
     await hers.get_by_test_id("comments-toggle").click()
     line = hers.get_by_test_id("typing")
     await expect(line).to_have_text("")
+    await expect(hers.get_by_test_id("thread")).to_have_attribute("aria-busy", "false")
     before = await hers.bounding_box()
     post_id = await hers.get_attribute("data-post-id")
     typing = {"post_id": post_id}
