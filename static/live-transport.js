@@ -11,7 +11,7 @@
  */
 
 const TRIES = 2;
-const OPEN_MS = 2_000; // a swallowed upgrade looks like a slow one; a slow one that is cut comes by the other way
+const OPEN_MS = 1_500; // a swallowed upgrade looks like a slow one; two of them end before the page calls itself offline
 const LATER_OPEN_MS = 10_000; // where a websocket has worked, a slow upgrade is more likely a busy server
 const RETURN_MS = 10 * 60_000; // people carry their computers to other networks
 const KEY = 'social.live.events'; // until when events are taken without trying the websocket, in ms since 1970
