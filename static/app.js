@@ -6,6 +6,8 @@
 import { html, render } from '/static/vendor/htm-preact-standalone.module.js';
 import { createApi } from '/static/api.js';
 import { LiveClient } from '/static/live.js';
+import { EventSocket } from '/static/live-events.js';
+import { Transport } from '/static/live-transport.js';
 import { createStore } from '/static/store.js';
 import { feedActions } from '/static/actions/feed.js';
 import { outboxActions } from '/static/actions/outbox.js';
@@ -13,8 +15,9 @@ import { peopleActions } from '/static/actions/people.js';
 import { sessionActions } from '/static/actions/session.js';
 import { apply } from '/static/state/events.js';
 import { emptyState } from '/static/state/model.js';
-import { presenceChanged } from '/static/state/people.js';
+import { presenceChanged, presenceForgotten } from '/static/state/people.js';
 import { countsChanged, postRemoved } from '/static/state/posts.js';
+import { FADE_MS, typingFaded, typingHeard } from '/static/state/typing.js';
 import { createAnnouncer, createToasts } from '/static/ui/feedback.js';
 import { AppContext, useApp, useStore } from '/static/ui/hooks.js';
 import { Mark } from '/static/ui/icons.js';
@@ -32,6 +35,8 @@ const clock = {
   clearTimeout: (timer) => window.clearTimeout(timer),
 };
 const CATCH_UP_MS = 1_000;
+const PROBE_MS = 4_000; // HTTP that takes longer is not a reason to prefer it
+const LIVE = '/api/v1/live';
 const online = () => navigator.onLine;
 /** A hidden page draws nothing, but its state, title and announcements must go on. */
 const schedule = (task) => (document.hidden ? clock.setTimeout(task, 100) : requestAnimationFrame(task));
@@ -42,13 +47,23 @@ const toasts = createToasts(clock);
 const announce = createAnnouncer(document.getElementById('announcer'), clock);
 const channel = 'BroadcastChannel' in window ? new BroadcastChannel('social.session') : null;
 
+const fetch = (...request) => window.fetch(...request);
 const api = createApi({
-  fetch: (...request) => window.fetch(...request),
+  fetch,
   sleep: (ms) => new Promise((resolve) => { clock.setTimeout(resolve, ms); }),
   onSignedOut: () => session.check(),
 });
+const transport = new Transport({
+  ways: {
+    websocket: () => new WebSocket(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}${LIVE}`, 'social.live.v1'),
+    events: () => new EventSocket({ fetch, clock, type: (postId) => api.post('/live/typing', { post_id: postId }).catch(() => {}) }),
+  },
+  probe,
+  clock,
+  storage: sessionStorage,
+});
 const live = new LiveClient({
-  open: () => new WebSocket(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/api/v1/live`, 'social.live.v1'),
+  transport,
   clock,
   random: Math.random,
   reload: (stream) => session.reload(stream),
@@ -57,6 +72,8 @@ const live = new LiveClient({
     refused: (stream, code) => refused(stream, code),
     counts: (counts) => store.update((state) => countsChanged(state, counts)),
     presence: (users) => store.update((state) => presenceChanged(state, users)),
+    typing: (postId, userId) => typing(postId, userId),
+    welcomed: () => store.update(presenceForgotten),
     status: (connection) => connectionChanged(connection),
     stopped: (code) => stopped(code),
     user: (id) => id !== undefined && String(id) !== store.get().session.userId && session.check(),
@@ -74,6 +91,15 @@ const app = {
   watcher: createWatcher((posts) => live.watch(posts)),
   actions: { ...session, ...outbox, ...feed, ...people, reconnect: () => live.wake() },
 };
+
+/** The live address asked for without an upgrade: any answer but a server's trouble means that HTTP gets through. */
+async function probe() {
+  try {
+    return (await fetch(LIVE, { cache: 'no-store', signal: AbortSignal.timeout(PROBE_MS) })).status < 500;
+  } catch {
+    return false;
+  }
+}
 
 function takeIn(stream, event) {
   const before = store.get();
@@ -102,8 +128,13 @@ function refused(stream, code) {
 }
 
 function connectionChanged(connection) {
-  store.update((state) => ({ ...state, connection }));
+  store.update((state) => ({ ...(connection === 'offline' ? presenceForgotten(state) : state), connection }));
   if (connection === 'live') outbox.flush();
+}
+
+function typing(postId, userId) {
+  store.update((state) => typingHeard(state, postId, userId, clock.now()));
+  clock.setTimeout(() => store.update((state) => typingFaded(state, clock.now())), FADE_MS);
 }
 
 /** The server does not want this connection back. Most often the session ended; then /me says so too. */

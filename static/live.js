@@ -1,14 +1,15 @@
 /**
  * Owns: one live connection, protocol `social.live.v1`: greeting, pings, backing off, coming back, and an honest word
- * about all that. Never does: touch the DOM or the network directly. `open()` makes a socket (the WebSocket interface),
- * `clock` has now/setTimeout/clearTimeout and `random` is 0..1, so a test can play every path without waiting.
+ * about all that. Never does: touch the DOM or the network directly. `transport` makes a socket (the WebSocket interface)
+ * and hears how it went, `clock` has now/setTimeout/clearTimeout and `random` is 0..1: a test can play every path
+ * without waiting.
  *
  *   state       leaves on                                   to
  *   stopped     start()                                     connecting
  *   connecting  socket open                                 greeting   (hello goes out)
  *   greeting    welcome                                     live
  *   live        close, silence, lost()                      waiting
- *   connecting, greeting   close, 10 s without an answer    waiting
+ *   connecting, greeting   close, too long without answer   waiting    (transport.failed: it may take another way)
  *   waiting     delay over, wake()                          connecting
  *   any         close 4500-4999                             stopped    (the reason goes to onStopped)
  *
@@ -25,10 +26,11 @@ const STEADY_MS = 10_000; // a connection that lived this long starts the back-o
 const WATCH_DEBOUNCE_MS = 250;
 const WATCH_LIMIT = 200;
 const ACK_EVERY_MS = 5_000;
+const TYPING_EVERY_MS = 3_000; // readers forget who writes after 5 s
 
 export class LiveClient {
-  constructor({ open, clock, random, reload, on }) {
-    Object.assign(this, { open, clock, random, on });
+  constructor({ transport, clock, random, reload, on }) {
+    Object.assign(this, { transport, clock, random, on });
     this.book = new StreamBook({
       send: (message) => this.send(message),
       reload,
@@ -46,6 +48,7 @@ export class LiveClient {
     this.timers = new Map();
     this.pingMs = 25_000;
     this.acked = '';
+    this.typed = { post: null, at: 0 };
   }
 
   /** `position` of `me` when the feed was read with one; without it the welcome makes the client re-read. */
@@ -83,6 +86,14 @@ export class LiveClient {
     this.arm('watch', WATCH_DEBOUNCE_MS, () => this.sendWatch());
   }
 
+  /** The reader writes a comment on a post whose stream is subscribed. Called at every key. */
+  typing(post) {
+    const now = this.clock.now();
+    if (this.state !== 'live' || (this.typed.post === post && now - this.typed.at < TYPING_EVERY_MS)) return;
+    this.typed = { post, at: now };
+    this.send({ type: 'typing', post_id: post });
+  }
+
   /** The page came back (online, visible, restored): do not sit out a back-off, nor trust a socket that has gone quiet. */
   wake() {
     if (this.state === 'waiting') {
@@ -108,7 +119,7 @@ export class LiveClient {
     this.askedDelay = null;
     let socket;
     try {
-      socket = this.open();
+      socket = this.transport.open();
     } catch {
       return this.wait();
     }
@@ -116,11 +127,12 @@ export class LiveClient {
     socket.onopen = () => this.socket === socket && this.greet();
     socket.onmessage = (frame) => this.socket === socket && this.receive(frame.data);
     socket.onclose = (close) => this.socket === socket && this.closed(close.code);
-    this.arm('answer', ANSWER_MS, () => this.lost());
+    this.arm('answer', this.transport.openWithin, () => this.lost());
   }
 
   greet() {
     this.state = 'greeting';
+    this.arm('answer', ANSWER_MS, () => this.lost());
     this.send({ type: 'hello', resume: this.book.resume() });
   }
 
@@ -137,6 +149,7 @@ export class LiveClient {
   }
 
   wait() {
+    if (this.state !== 'live') this.transport.failed();
     this.state = 'waiting';
     if (this.status !== 'offline') {
       this.tell(this.status === 'connecting' ? 'connecting' : 'reconnecting');
@@ -182,6 +195,8 @@ export class LiveClient {
     this.disarm('answer');
     this.disarm('grace');
     this.arm('steady', STEADY_MS, () => { this.attempt = 0; });
+    this.transport.welcomed();
+    this.on.welcomed();
     this.on.user(typeof message.user === 'object' ? message.user?.id : message.user);
     this.tell('live');
     this.watched = '';
@@ -243,6 +258,7 @@ const HANDLERS = new Map([
   ['resync', (live, message) => live.book.resync(message)],
   ['counts', (live, message) => live.on.counts(message.posts ?? {})],
   ['presence', (live, message) => live.on.presence(message.users ?? {})],
+  ['typing', (live, message) => live.on.typing(message.post_id, message.user_id)],
   ['ping', (live, message) => {
     live.send({ type: 'pong', streams: live.book.offsets() });
     live.book.ping(message.streams);

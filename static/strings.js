@@ -128,6 +128,11 @@ const english = {
   'comments.deleteTitle': 'Delete this comment?',
   'comments.deleteText': 'It disappears for everyone. This cannot be undone.',
 
+  'typing.one': '{name} is writing…',
+  'typing.two': '{name} and {other} are writing…',
+  'typing.more': { one: '{name} and {n} other are writing…', other: '{name} and {n} others are writing…' },
+  'typing.somebody': { one: 'Somebody is writing…', other: '{n} people are writing…' },
+
   'people.title': 'Find people',
   'people.label': 'Search by name or username',
   'people.placeholder': 'Name or username',

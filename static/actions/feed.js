@@ -178,7 +178,7 @@ export function feedActions({ api, store, live }) {
 
   return {
     loadFeed, moreFeed, loadWall, loadPost, editPost, deletePost, setLike, openThread, closeThread, loadThread, moreThread,
-    editComment, deleteComment, loadLikers,
+    editComment, deleteComment, loadLikers, typing: (postId) => live.typing(postId),
   };
 }
 

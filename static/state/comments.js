@@ -32,7 +32,7 @@ export function threadClosed(state, postId) {
   if (!thread) return state;
   const comments = new Map(state.comments);
   for (const id of [...thread.ids, ...thread.tail]) comments.delete(id);
-  return { ...state, comments, threads: without(state.threads, postId) };
+  return { ...state, comments, threads: without(state.threads, postId), typing: without(state.typing, postId) };
 }
 
 export function threadLoaded(state, postId, { items, next }, since, append) {

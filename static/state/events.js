@@ -8,6 +8,7 @@ import { commentArrived, commentEdited, commentRemoved, commenterRemoved } from 
 import { adopt, awaited } from '/static/state/outbox.js';
 import { forgetUser, relate } from '/static/state/people.js';
 import { authorRemoved, mergePosts, postArrived, postRemoved } from '/static/state/posts.js';
+import { typingEnded } from '/static/state/typing.js';
 
 export function apply(state, stream, event) {
   const rule = RULES.get(event.event);
@@ -20,7 +21,7 @@ const RULES = new Map([
   ['post.deleted', (state, { id }) => postRemoved(state, id)],
   ['post.hidden', hidden],
   ['author.hidden', (state, { user_id: id }) => forgetUser(commenterRemoved(authorRemoved(state, id, true), id), id)],
-  ['comment.created', (state, comment) => adopt(commentArrived(state, comment), comment)],
+  ['comment.created', (state, comment) => adopt(commented(state, comment), comment)],
   ['comment.edited', (state, comment) => commentEdited(state, comment)],
   ['comment.deleted', (state, { id }) => commentRemoved(state, id)],
   ['friend.requested', (state, user, event) => relate(state, user.id, 'asked', event.at, user)],
@@ -35,6 +36,10 @@ const RULES = new Map([
 function edited(state, post, event, stream) {
   if (state.posts.has(post.id)) return mergePosts(state, [post]);
   return stream === 'me' && state.feed.status === 'ready' ? postArrived(state, post) : state;
+}
+
+function commented(state, comment) {
+  return typingEnded(commentArrived(state, comment), comment.post_id, comment.author.id);
 }
 
 /** Nobody's own post is hidden from them, whatever the stream that all its readers share says. */

@@ -22,6 +22,7 @@ export function emptyState() {
     requests: { status: 'idle', in: [], out: [], problem: null },
     blocks: emptyList(),
     presence: new Map(), // user id -> "online" | "away" | "offline"
+    typing: new Map(), // post id -> Map(user id -> ms when they were last heard), of open threads
     outbox: [], // submissions that have no answer yet
   };
 }

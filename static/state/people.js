@@ -4,6 +4,7 @@
  */
 
 import { buriedSince, bury, emptyList, union, withEntry, without } from '/static/state/model.js';
+import { typingEnded } from '/static/state/typing.js';
 
 /** Takes in users from HTTP (they carry `relation`) or from events and embedded authors (they may not). */
 export function mergeUsers(state, users, since = Infinity) {
@@ -54,7 +55,7 @@ function requested(requests, userId, relation, at) {
 
 /** Forgets a person altogether: blocked, or hidden from the viewer for a reason that is not ours to know. */
 export function forgetUser(state, userId) {
-  const next = relate(state, userId, 'none', '');
+  const next = typingEnded(relate(state, userId, 'none', ''), null, userId);
   return bury({ ...next, users: without(next.users, userId), walls: without(next.walls, userId) }, `user:${userId}`);
 }
 
@@ -63,16 +64,11 @@ export function friendsLoaded(state, { items, next }, since, append = false) {
   const ids = items.map((user) => user.id).filter((id) => merged.users.get(id)?.relation === 'friends');
   const presence = new Map(merged.presence);
   for (const user of items) {
-    // An earlier live word is finer (it knows "away") than the list's yes or no.
-    if (user.online !== undefined && !(append && presence.has(user.id))) presence.set(user.id, toPresence(user.online));
+    // A live word is finer (it knows "away") and never older than the list's yes or no: the list only fills what is blank.
+    if (user.online !== undefined && !presence.has(user.id)) presence.set(user.id, user.online ? 'online' : 'offline');
   }
   const kept = append ? merged.friends.ids : [];
   return { ...merged, presence, friends: { ...emptyList(), status: 'ready', ids: union(kept, ids), next } };
-}
-
-function toPresence(online) {
-  if (typeof online === 'string') return online;
-  return online ? 'online' : 'offline';
 }
 
 export function requestsLoaded(state, items, since) {
@@ -87,6 +83,11 @@ export function presenceChanged(state, users) {
   const presence = new Map(state.presence);
   for (const [id, value] of Object.entries(users)) presence.set(id, value);
   return { ...state, presence };
+}
+
+/** A new connection is told who is here; until then nobody is known to be. */
+export function presenceForgotten(state) {
+  return state.presence.size ? { ...state, presence: new Map() } : state;
 }
 
 export function blocksLoaded(state, { items, next }) {

@@ -11,6 +11,7 @@ import { onSubmitKeys, Outgoing, Remaining, rows } from '/static/views/composer.
 import { t } from '/static/strings.js';
 
 const COMMENT_LIMIT = 2000;
+const ANNOUNCE_EVERY_MS = 30_000;
 
 export function Thread({ postId }) {
   const { actions } = useApp();
@@ -31,6 +32,7 @@ export function Thread({ postId }) {
     <${More} next=${thread.next} more=${thread.more} problem=${thread.problem} label=${t('comments.more')} onMore=${() => actions.moreThread(postId)} />
     <${CommentList} ids=${thread.tail} />
     <${Outgoing} lane=${`post:${postId}`} compact onEdit=${(entry) => setDraft(entry.body.text)} />
+    <${TypingLine} postId=${postId} />
     <${CommentForm} postId=${postId} text=${draft} setText=${setDraft} />
   </section>`;
 }
@@ -100,6 +102,34 @@ function EditComment({ comment, onDone }) {
   </form>`;
 }
 
+/**
+ * Who is writing. Its line is always there, so that nothing moves; screen readers hear of it through the announcer, not
+ * each time somebody pauses for thought.
+ */
+function TypingLine({ postId }) {
+  const { announce, clock } = useApp();
+  const writers = useStore((state) => state.typing.get(postId));
+  const users = useStore((state) => state.users);
+  const text = writers ? typingText([...writers.keys()].map((id) => users.get(id)?.name)) : '';
+  const saidAt = useRef(-Infinity);
+  useEffect(() => {
+    if (!text || clock.now() - saidAt.current < ANNOUNCE_EVERY_MS) return;
+    saidAt.current = clock.now();
+    announce.say(text);
+  }, [text]);
+  return html`<p class="typing" aria-hidden="true" data-testid="typing">${text && html`<span class="typing-dots"><span></span><span></span><span></span></span>
+    <span class="typing-text" dir="auto">${text}</span>`}</p>`;
+}
+
+/** `names` of those who write, undefined for people whom the page does not know. */
+function typingText(names) {
+  const [name, other] = names.filter(Boolean);
+  if (!name) return t('typing.somebody', { n: names.length });
+  if (names.length === 1) return t('typing.one', { name });
+  if (names.length === 2 && other) return t('typing.two', { name, other });
+  return t('typing.more', { name, n: names.length - 1 });
+}
+
 function CommentForm({ postId, text, setText }) {
   const { actions } = useApp();
   const me = useMe();
@@ -113,11 +143,15 @@ function CommentForm({ postId, text, setText }) {
     setText('');
     box.current.focus();
   };
+  const write = (event) => {
+    setText(event.target.value);
+    if (event.target.value.trim()) actions.typing(postId);
+  };
   return html`<form class="comment-form" method="post" onSubmit=${submit}>
     <${Avatar} user=${me} size="small" />
     <div class="comment-box">
       <textarea ref=${box} dir="auto" rows=${rows(text, 1, 8)} value=${text} placeholder=${t('comments.placeholder')} aria-label=${t('comments.text')}
-        data-testid="comment-text" onInput=${(event) => setText(event.target.value)} onKeyDown=${onSubmitKeys(submit)}></textarea>
+        data-testid="comment-text" onInput=${write} onKeyDown=${onSubmitKeys(submit)}></textarea>
       <${Remaining} used=${used} limit=${COMMENT_LIMIT} />
       <button type="submit" class="icon-button send" disabled=${!ready} aria-label=${t('comments.send')} title=${t('composer.keys')} data-testid="comment-send"><${Icon} name="up" /></button>
     </div>

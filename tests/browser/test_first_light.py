@@ -2,48 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-from pathlib import Path
 
 import aiohttp
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
-from tests.people import fresh
-
-SHOTS = os.environ.get("SOCIAL_TEST_SHOTS")  # a folder to keep screenshots in, for people to look at
-PASSWORD = "correct horse battery"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-async def shot(page: Page, name: str) -> None:
-    if SHOTS:
-        await page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
-
-
-async def join(page: Page, name: str) -> str:
-    """Signs up in the page; returns the username."""
-    username = fresh("b")
-    await page.get_by_role("link", name="Create an account").click()
-    form = page.get_by_test_id("sign-up")
-    await form.get_by_label("Your name").fill(name)
-    await form.get_by_label("Username").fill(username)
-    await form.get_by_label("Password", exact=True).fill(PASSWORD)
-    await form.get_by_role("button", name="Create an account").click()
-    await expect(page.get_by_test_id("connection").first).to_have_attribute("data-state", "live")
-    return username
-
-
-async def write(page: Page, text: str) -> None:
-    composer = page.get_by_test_id("composer")
-    await composer.get_by_label("Text of your post").fill(text)
-    await composer.get_by_role("button", name="Post", exact=True).click()
+from tests.browser.pages import PASSWORD, free_port, join, shot, write
 
 
 @pytest.mark.timeout(150)
