@@ -6,9 +6,10 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from pymysql.err import MySQLError
 from sqlalchemy import BigInteger, DateTime, Dialect, Integer, LargeBinary, String, Text, TypeDecorator
 from sqlalchemy.dialects import mysql
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from db.errors import DuplicateKey, MissingParent, OutcomeUnknown, SocialError, StoreRefused, StoreUnavailable
@@ -90,6 +91,22 @@ def is_contention(error: BaseException) -> bool:
     if not isinstance(error, DBAPIError):
         return False
     return code_of(error) in (DEADLOCK, LOCK_TIMEOUT) or "database is locked" in str(error.orig)
+
+
+def is_closed(error: BaseException) -> bool:
+    """True when a driver wrote to a socket that is gone: uvloop says so with an error of its own."""
+    return isinstance(error, RuntimeError) and "handler is closed" in str(error)
+
+
+def ping_mysql(connection: Any, _record: Any, _proxy: Any) -> None:
+    """At checkout of a pooled connection: a dead one is replaced, and so are all that are older than this moment.
+
+    The pool's own ping does not know the errors of `is_closed`.
+    """
+    try:
+        connection.ping(False)
+    except (DBAPIError, MySQLError, OSError, RuntimeError) as error:
+        raise InvalidatePoolError from error
 
 
 def is_read_only(error: BaseException) -> bool:

@@ -91,7 +91,9 @@ class Database:
                 if not dialect.is_contention(error) or attempt == ATTEMPTS:
                     raise dialect.translate(error, committing=committing) from error
                 log.info("transaction_retried", attempt=attempt, cause=str(error.__cause__))
-            except (TimeoutError, OSError) as error:
+            except (TimeoutError, OSError, RuntimeError) as error:
+                if isinstance(error, RuntimeError) and not dialect.is_closed(error):
+                    raise
                 lost = OutcomeUnknown if committing else StoreUnavailable
                 raise lost("sql", str(error) or "no answer in time") from error
             await asyncio.sleep(random.uniform(0, BACKOFF * 2**attempt))  # noqa: S311 - jitter
@@ -106,7 +108,9 @@ class Database:
                     yield connection
         except SQLAlchemyError as error:
             raise dialect.translate(error) from error
-        except (TimeoutError, OSError) as error:
+        except (TimeoutError, OSError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not dialect.is_closed(error):
+                raise
             raise StoreUnavailable("sql", str(error)) from error
 
     async def check(self) -> None:
@@ -151,13 +155,12 @@ def _sqlite(url: str, *, pool: int, begin: str | None = None) -> AsyncEngine:
 
 
 def _mysql(url: str, pool: int, *, autocommit: bool = False) -> AsyncEngine:
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         pool_size=pool,
         max_overflow=0,
         pool_timeout=POOL_WAIT,
         pool_recycle=RECYCLE,
-        pool_pre_ping=True,
         isolation_level="AUTOCOMMIT" if autocommit else "READ COMMITTED",
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT,
@@ -165,3 +168,5 @@ def _mysql(url: str, pool: int, *, autocommit: bool = False) -> AsyncEngine:
             "init_command": f"SET SESSION innodb_lock_wait_timeout={dialect.LOCK_WAIT}, time_zone='+00:00'",
         },
     )
+    event.listen(engine.sync_engine, "checkout", dialect.ping_mysql)
+    return engine

@@ -89,6 +89,8 @@ class EventStream(Connection):
         super().ping()
 
     def _event(self, frame: bytes) -> bytes:
+        if self.lagging:  # positions run ahead of what was sent, until the resync
+            return b"data: %b\n\n" % payload_of(frame)
         positions = ",".join(
             f"{label}={subscription.epoch}:{subscription.offset}"
             for label, subscription in self.subscriptions.items()

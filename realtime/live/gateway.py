@@ -265,7 +265,8 @@ class Gateway:
         self._rights.learned(news)
 
     def _active_at(self, user_id: int) -> float:
-        return max((c.session.active_at for c in self._of_user(user_id)), default=0.0)
+        now = time.monotonic()  # of an event stream nothing is ever heard: it counts as active
+        return max((now if c.session.mute else c.session.active_at for c in self._of_user(user_id)), default=0.0)
 
     def _report_presence(self, to: int, about: int, state: PresenceState) -> None:
         for connection in self._of_user(to):
