@@ -154,4 +154,4 @@ def _holders(receivers: Iterable[Receiver]) -> list[Holder]:
 def no_stream(label: str, request_id: str | int | None = None) -> ErrorFrame:
     """The answer for a stream that is not there, not for this viewer, or not any more."""
     detail = f"There is no stream {label}, or you may not follow it."
-    return ErrorFrame("forbidden_or_missing", detail, request_id, label)
+    return ErrorFrame("forbidden_or_missing", detail, request_id, label if request_id is None else None)
