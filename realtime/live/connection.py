@@ -7,6 +7,7 @@ EventStream     the same messages as server-sent events (`realtime.live.events`)
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 import time
 from collections.abc import Set
@@ -22,6 +23,8 @@ from realtime.live.session import Session
 
 MOST_PRESENCE = 1000  # friends whose latest state waits for a slow reader; more are dropped
 
+_numbers = itertools.count()
+
 
 class Ending(Exception):
     """The connection is to be closed with a code; raised in its own task."""
@@ -36,6 +39,7 @@ class Connection:
 
     def __init__(self, transport: asyncio.Transport, task: asyncio.Task[Any], *, ping_seconds: int) -> None:
         self.id = secrets.token_hex(8)
+        self.number = next(_numbers)  # of this process
         self.user_id = 0
         self.sign_in: SignIn | None = None
         self.session = Session(time.monotonic(), ping_seconds)

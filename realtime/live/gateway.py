@@ -236,8 +236,8 @@ class Gateway:
             turn = (turn + 1) % SLICES
             now, wall = time.monotonic(), time.time()
             queued = largest = subscriptions = 0
-            for number, connection in enumerate(list(self._connections)):
-                if number % SLICES == turn:
+            for connection in list(self._connections):
+                if connection.number % SLICES == turn:
                     self._keep_time(connection, now, wall)
                 connection.flush_volatile(self.hub.counts)
                 size = connection.sender.queued
