@@ -27,6 +27,13 @@ EVENTS: dict[str, tuple[type[Any], str]] = {
     "friend.removed": (User, "me"),
 }
 
+EVENT_STREAM = (
+    "The same messages as server-sent events, where websockets are blocked. Query: `streams` (`me` and `post:<id>`, "
+    "separated by commas) and `watch` (post ids). Each event's `id` is the position of all streams, "
+    "`me=<epoch>:<offset>,post:1=...`; as `Last-Event-ID` it resumes them. A `bye` with a code comes before every "
+    "planned end."
+)
+
 
 @cache
 def document(path: str) -> bytes:
@@ -51,11 +58,18 @@ def document(path: str) -> bytes:
                     "address": path,
                     "bindings": {"ws": {"method": "GET", "bindingVersion": "0.1.0"}},
                     "messages": {_name(kind): _message(kind) for kind in (*inward, *outward)},
-                }
+                },
+                "events": {
+                    "address": f"{path}/events",
+                    "description": EVENT_STREAM,
+                    "bindings": {"http": {"bindingVersion": "0.3.0"}},
+                    "messages": {_name(kind): _message(kind) for kind in outward},
+                },
             },
             "operations": {
                 "fromClient": _operation("receive", inward),
                 "toClient": _operation("send", outward),
+                "toEventStream": _operation("send", outward, "events"),
             },
             "components": {"schemas": components},
             "x-events": events,
@@ -72,6 +86,6 @@ def _message(kind: type[Any]) -> dict[str, Any]:
     return {"summary": (kind.__doc__ or "").strip(), "payload": {"$ref": REF.format(name=kind.__name__)}}
 
 
-def _operation(action: str, kinds: tuple[type[Any], ...]) -> dict[str, Any]:
-    references = [{"$ref": f"#/channels/live/messages/{_name(kind)}"} for kind in kinds]
-    return {"action": action, "channel": {"$ref": "#/channels/live"}, "messages": references}
+def _operation(action: str, kinds: tuple[type[Any], ...], channel: str = "live") -> dict[str, Any]:
+    references = [{"$ref": f"#/channels/{channel}/messages/{_name(kind)}"} for kind in kinds]
+    return {"action": action, "channel": {"$ref": f"#/channels/{channel}"}, "messages": references}

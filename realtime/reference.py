@@ -5,6 +5,7 @@ Each error code has an anchor: the `type` of a problem document points there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from html import escape
@@ -12,7 +13,7 @@ from http import HTTPStatus
 from typing import Any, get_args
 
 from db.errors import SocialError
-from realtime.asyncapi import EVENTS
+from realtime.asyncapi import EVENT_STREAM, EVENTS
 from realtime.endpoint import Route
 from realtime.live import protocol
 from realtime.problems import STATUS, status_of
@@ -66,6 +67,7 @@ Errors are <code>application/problem+json</code>; quote their <code>instance</co
 <h2>Live: {escape(base)}/live, subprotocol {escape(protocol.SUBPROTOCOL)}</h2>
 {inward}
 {outward}
+<p>Where websockets are blocked: <code>GET {escape(base)}/live/events</code>. {_codes_in(EVENT_STREAM)}</p>
 {events}
 {closes}
 </main>
@@ -89,6 +91,11 @@ def _messages(kinds: Iterable[type[Any]]) -> Iterator[tuple[str, str]]:
 def _closes() -> Iterator[tuple[str, str, str]]:
     for code in protocol.CODES:
         yield str(code.number), code.reason, "yes, with its position" if code.number < 4500 else "no"
+
+
+def _codes_in(text: str) -> str:
+    """Escaped text whose `quoted` parts are code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _first_line(kind: type[Any]) -> str:
