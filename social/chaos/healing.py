@@ -156,8 +156,13 @@ def _delays(books: Books, stays: dict[str, _Stays], explained: set[tuple[str, st
                 continue
             stay = stays[reading.name]
             joined = stay.joined_before(stream, seen)
+            returned = joined if joined > acknowledged else None
             delay = _Delay(
-                max(acknowledged, joined), seen, joined, stay.edges_before(stream, seen), alone=seen - first > NOTICED
+                since=acknowledged if returned is None else returned,
+                seen=seen,
+                returned=returned,
+                edges=stay.edges_before(stream, seen),
+                alone=seen - first > NOTICED,
             )
             what = f"{write.text!r} at {reading.name}, seen {seen:.1f} s"
             sort, kind, seconds = _blame(books, delay, acknowledged)
@@ -165,11 +170,14 @@ def _delays(books: Books, stays: dict[str, _Stays], explained: set[tuple[str, st
 
 
 class _Delay(NamedTuple):
-    """Something was seen late. `edges` are the client's last two; `alone`: others had seen it long before."""
+    """Something was seen late. `edges` are the client's last two; `alone`: others had seen it long before.
+
+    `returned`: when the client, which was away while it was written, came back.
+    """
 
     since: float
     seen: float
-    joined: float
+    returned: float | None
     edges: set[str]
     alone: bool
 
@@ -184,7 +192,7 @@ def _blame(books: Books, delay: _Delay, acknowledged: float) -> tuple[str, str, 
     elif causes and alone > QUIET_WITHIN:
         seconds, strike = min(causes, key=lambda cause: cause[0] / _limit(cause[1]))
     else:
-        return ("client", "return", alone) if delay.since > acknowledged else ("quiet", "", alone)
+        return ("client", "return", alone) if delay.returned is not None else ("quiet", "", alone)
     return strike.fault.kind.heals, strike.fault.kind.name, seconds
 
 
@@ -200,7 +208,8 @@ def _causes(books: Books, delay: _Delay) -> Iterator[tuple[float, Strike]]:
         upstream = kind.family == "mysql" or strike.part.startswith("worker")
         if delay.alone if upstream else strike.part and strike.part not in delay.edges:
             continue
-        yield max(0.0, delay.seen - max(delay.joined, strike.ended)), strike
+        since = strike.ended if delay.returned is None else max(strike.ended, delay.returned)
+        yield max(0.0, delay.seen - since), strike
 
 
 def _limit(strike: Strike) -> float:
