@@ -17,6 +17,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
@@ -26,7 +27,7 @@ from social.chaos.resp import Line
 
 HOLE_P99 = 2.0  # seconds from the moment at which a hole could be seen
 DEAF_WITHIN = 12.0  # seconds until an inbox that heard nothing has noticed and caught up
-RESTART_WITHIN = 30.0  # seconds until everything is as it was; a dead worker's leases take 10 of them
+RESTART_WITHIN = 20.0  # seconds until everything is as it was; a dead worker's leases take 10 of them
 CLIENT_WITHIN = 5.0  # seconds from a client's own return until it has everything
 RETURN_WITHIN = 45.0  # seconds: the contract's longest backoff, an attempt that times out, and a welcome that waits
 QUIET_WITHIN = 5.0  # seconds from 2xx to the screen while nothing is broken
@@ -154,26 +155,45 @@ def _delays(books: Books, stays: dict[str, _Stays], explained: set[tuple[str, st
             if seen is None or (reading.name, write.thing) in explained:
                 continue
             stay = stays[reading.name]
-            since = max(acknowledged, stay.joined_before(stream, seen))
-            delay = _Delay(since, seen, stay.edges_before(stream, seen), alone=seen - first > NOTICED)
-            causes = list(_causes(books, delay)) if seen - acknowledged > NOTICED else []
+            joined = stay.joined_before(stream, seen)
+            returned = joined if joined > acknowledged else None
+            delay = _Delay(
+                since=acknowledged if returned is None else returned,
+                seen=seen,
+                returned=returned,
+                edges=stay.edges_before(stream, seen),
+                alone=seen - first > NOTICED,
+            )
             what = f"{write.text!r} at {reading.name}, seen {seen:.1f} s"
-            if causes:
-                seconds, strike = min(causes, key=lambda cause: cause[0] / _limit(cause[1]))
-                healing.add(strike.fault.kind.heals, strike.fault.kind.name, seconds, what)
-            elif since > acknowledged:
-                healing.add("client", "return", seen - since, what)
-            elif not any(strike.began <= seen and acknowledged <= strike.ended for strike in books.strikes):
-                healing.add("quiet", "", max(0.0, seen - since), what)
+            sort, kind, seconds = _blame(books, delay, acknowledged)
+            healing.add(sort, kind, seconds, what)
 
 
 class _Delay(NamedTuple):
-    """Something was seen late. `edges` are the client's last two; `alone`: others had seen it long before."""
+    """Something was seen late. `edges` are the client's last two; `alone`: others had seen it long before.
+
+    `returned`: when the client, which was away while it was written, came back.
+    """
 
     since: float
     seen: float
+    returned: float | None
     edges: set[str]
     alone: bool
+
+
+def _blame(books: Books, delay: _Delay, acknowledged: float) -> tuple[str, str, float]:
+    """(sort, kind of fault, seconds): the nearest fault that excuses a delay, else the one that comes closest to it."""
+    alone = max(0.0, delay.seen - delay.since)
+    causes = list(_causes(books, delay)) if delay.seen - acknowledged > NOTICED else []
+    excuses = [(seconds, strike) for seconds, strike in causes if seconds <= _limit(strike)]
+    if excuses:
+        seconds, strike = min(excuses, key=itemgetter(0))
+    elif causes and alone > QUIET_WITHIN:
+        seconds, strike = min(causes, key=lambda cause: cause[0] / _limit(cause[1]))
+    else:
+        return ("client", "return", alone) if delay.returned is not None else ("quiet", "", alone)
+    return strike.fault.kind.heals, strike.fault.kind.name, seconds
 
 
 def _causes(books: Books, delay: _Delay) -> Iterator[tuple[float, Strike]]:
@@ -188,7 +208,8 @@ def _causes(books: Books, delay: _Delay) -> Iterator[tuple[float, Strike]]:
         upstream = kind.family == "mysql" or strike.part.startswith("worker")
         if delay.alone if upstream else strike.part and strike.part not in delay.edges:
             continue
-        yield max(0.0, delay.seen - max(delay.since, strike.ended)), strike
+        since = strike.ended if delay.returned is None else max(strike.ended, delay.returned)
+        yield max(0.0, delay.seen - since), strike
 
 
 def _limit(strike: Strike) -> float:

@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 LOST_SHARE = 0.4  # of the publishes during an F9 fault meet it
 COMMIT_SHARE = 0.3  # of the COMMITs during F17 are not answered
+MARK_SHARE = 0.3  # of the workers' COMMITs do not arrive in F17's other half
 CLIENT_SHARE = 0.4  # of the live connections go silent in F26, are slow in F30
 CUT_EVERY = 0.3  # seconds between two cuts of the workers' MySQL connections
 FLAP_EVERY = 1.0  # seconds between two cuts of the clients in F27
@@ -70,6 +71,7 @@ class Nemesis:
             "deaf-inbox": self._deaf_inbox,
             "mysql-kill": self._mysql_kill,
             "commit-unanswered": self._commits,
+            "mark-lost": self._marks,
             "mysql-connections-killed": self._connections_killed,
             "edge-mysql-cut": self._edge_cut,
             "worker-mysql-cut": self._worker_cut,
@@ -227,6 +229,10 @@ class Nemesis:
 
     async def _commits(self, fault: Fault, _dice: random.Random) -> Blow:
         return await self._mysql("cut_commits", COMMIT_SHARE, fault.lasts, self._site.edges)
+
+    async def _marks(self, fault: Fault, _dice: random.Random) -> Blow:
+        """The workers' effects are in Redis, the marks that say so never reach MySQL: what was done is done again."""
+        return await self._mysql("lost_commits", MARK_SHARE, fault.lasts, self._site.workers)
 
     async def _mysql_slow(self, fault: Fault, _dice: random.Random) -> Blow:
         for proxy in self._site.mysql_links.values():

@@ -62,6 +62,7 @@ class Proxy:
         self.silent: set[str] = set()
         self.refusing = False
         self.cut_commits = 0.0  # share of COMMITs whose answer is lost
+        self.lost_commits = 0.0  # share of COMMITs that do not arrive
         self.fate: Callable[[], str] = lambda: "passed"  # of publishes to subscribers
         self.on_publish: Callable[[str, tuple[Line, ...]], None] = lambda _fate, _lines: None
         self._flowing = {UP: asyncio.Event(), DOWN: asyncio.Event()}
@@ -103,7 +104,7 @@ class Proxy:
 
     def heal(self) -> None:
         """Switches every fault off. Links that went silent stay so: their ends have to find out."""
-        self.latency = self.jitter = self.cut_commits = 0.0
+        self.latency = self.jitter = self.cut_commits = self.lost_commits = 0.0
         self.silent, self.refusing = set(), False
         self.flow(UP)
         self.flow(DOWN)
@@ -168,6 +169,9 @@ class Proxy:
     async def _forward(self, link: Link, writer: asyncio.StreamWriter, way: str, data: bytes) -> None:
         if way == UP:
             self._look_up(link, data)
+            if self.lost_commits and data.endswith(COMMIT) and self._dice.random() < self.lost_commits:
+                link.cut()
+                return
             writer.write(data)
             await writer.drain()
             if self.cut_commits and data.endswith(COMMIT) and self._dice.random() < self.cut_commits:

@@ -75,6 +75,7 @@ KINDS = (
     Kind("F13", "deaf-inbox", "pubsub", "deaf", (0.0, 0.0), embedded=False),
     Kind("F15", "mysql-kill", "mysql", "restart", (0.2, 3.0), embedded=False),
     Kind("F17", "commit-unanswered", "mysql", "restart", (3.0, 8.0), embedded=False),
+    Kind("F17", "mark-lost", "mysql", "restart", (3.0, 8.0), embedded=False),
     Kind("F19", "mysql-connections-killed", "mysql", "restart", (0.0, 0.0), embedded=False),
     Kind("F19", "edge-mysql-cut", "mysql", "restart", (0.0, 0.0), embedded=False),
     Kind("F19", "worker-mysql-cut", "mysql", "restart", (3.0, 8.0), embedded=False),

@@ -31,6 +31,7 @@ from social.embedded.valkey import find_binary
 
 RESTART_AFTER = 1.0  # seconds that a supervisor lets pass
 READY_WITHIN = 40.0  # seconds for a part to be ready; seen 1.5 alone, and it shares the cores with everything else
+END_WITHIN = 30.0  # seconds that a drain may take; longer is a broken promise
 DIED_POLL = 0.05  # seconds between two looks at a process
 ANSWER_WITHIN = 2.0  # seconds for an answer of Redis to the nemesis
 STOP_GRACE = 15.0  # seconds that a part has to end by itself when the run is over
@@ -86,10 +87,15 @@ class Part:
             self._child.send_signal(number)
 
     async def end(self, number: signal.Signals) -> None:
-        """Sends a signal that ends it, and waits until it serves again. Raises EngineFailed."""
+        """Sends a signal that ends it once it serves, and waits until it serves again. Raises EngineFailed."""
+        await self.wait()
         self.ended.clear()
         self.send(number)
-        await self.ended.wait()
+        try:
+            async with asyncio.timeout(END_WITHIN):
+                await self.ended.wait()
+        except TimeoutError as error:
+            raise EngineFailed(f"{self.name} did not end within {END_WITHIN:g} s of {number.name}.") from error
         await self.wait()
 
     async def wait(self) -> None:
@@ -103,13 +109,13 @@ class Part:
 
     async def _keep(self) -> None:
         while True:
-            await self._live()
+            await self.live()
             self.ready.clear()
             self.ended.set()
             await asyncio.sleep(RESTART_AFTER)
 
-    async def _live(self) -> None:
-        """One life of the process."""
+    async def live(self) -> None:
+        """One life of the process, to its end."""
         before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as output:
             self._child = guard.spawn(self._command, stdout=output, stderr=output, env=self._environment)
@@ -217,7 +223,8 @@ class SystemSite(Site):
         self.mariadb.start()
         url = self.mariadb.create("social")
         migration = Part("migrate", ["social.cli", "migrate"], {"SOCIAL_DATABASE_URL": url}, self.folder)
-        await self._migrate(migration)
+        async with asyncio.timeout(READY_WITHIN):
+            await migration.live()
         for kind, count, parts in (("web", EDGES, self.edges), ("worker", WORKERS, self.workers)):
             for number in range(1, count + 1):
                 parts.append(await self._part(kind, f"{kind}-{number}"))
@@ -243,10 +250,6 @@ class SystemSite(Site):
         self.redis_server.kill()
         await asyncio.sleep(pause)
         await self.redis_server.start_again()
-
-    async def _migrate(self, part: Part) -> None:
-        task = asyncio.create_task(part._live())
-        await asyncio.wait_for(task, READY_WITHIN)
 
     async def _part(self, kind: str, name: str) -> Part:
         redis = self.redis_links[name] = await self._proxy(name, self.redis_server.port)

@@ -18,7 +18,7 @@ SEED = 20_261_121
 SETTLE = 5.0  # seconds: what a sabotaged product has not shown by then it never will
 # What each protection protects from, on which engines, and in which findings its absence shows.
 FITTING = {
-    "dedupe": ("system", ("worker-mysql-cut", "kill-worker"), ("duplicated",)),
+    "dedupe": ("system", ("mark-lost",), ("duplicated",)),
     "gap-fill": ("system", ("publish-drop", "kill-subscribers"), ("silent", "lost")),
     # the process and its Valkey end together: every client comes back with a position in the old epoch
     "epoch-check": ("embedded", ("kill-all",), ("silent",)),

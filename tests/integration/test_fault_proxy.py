@@ -189,3 +189,14 @@ async def test_a_commit_reaches_the_server_and_its_answer_does_not_come_back() -
             async with asyncio.timeout(SOON):
                 await reader.read(1)
         assert seen[-1].endswith(b"COMMIT")
+
+
+async def test_a_lost_commit_does_not_reach_the_server() -> None:
+    async with proxied() as (proxy, connect):
+        peer = await connect()
+        proxy.lost_commits = 1.0
+        assert await ask(peer, b"\x07\x00\x00\x00\x03SELECT") == b"\x07\x00\x00\x00\x03SELECT"
+        peer[1].write(b"\x07\x00\x00\x00\x03COMMIT")
+        with pytest.raises(ConnectionResetError):
+            async with asyncio.timeout(SOON):
+                await peer[0].read(1)

@@ -313,3 +313,18 @@ def test_a_client_counts_from_its_own_return_and_its_absence_by_itself(books: Bo
     assert verdict.passed, verdict.findings
     assert verdict.healing.sorts["client"] == [pytest.approx(0.1)]
     assert verdict.healing.sorts["return"] == [pytest.approx(20.0)]
+
+
+def test_what_was_written_after_a_fault_counts_from_its_end_too(books: Books) -> None:
+    entries(books)[6] = item(15.6, 2, books.writes[3])
+    books.strikes.append(strike("redis-flush", 3.5, 3.5))
+    books.ended = 60.0
+    assert check(books).healing.longest("deaf") == pytest.approx(12.1)
+    assert findings(books) == {"bounds": 1}
+
+
+def test_a_fault_of_long_ago_excuses_nothing(books: Books) -> None:
+    entries(books)[6] = item(15.6, 2, books.writes[3])
+    books.strikes += [strike("redis-flush", 3.5, 3.5), strike("mysql-slow", -15.0, -10.0)]
+    books.ended = 60.0
+    assert findings(books) == {"bounds": 1}
