@@ -116,6 +116,8 @@ async def _body(request: web.Request) -> bytes:
         raise TooLarge(f"The body may have at most {BODY_LIMIT} bytes.") from error
     except (web.RequestPayloadError, HttpProcessingError) as error:
         raise BadRequest("The body does not fit its own headers.") from error
+    except ConnectionError as error:
+        raise BadRequest("The connection ended within the body.") from error  # nobody is there to read it
     except TimeoutError as error:
         raise BadRequest("The body took too long. Send it again.") from error
 

@@ -187,13 +187,16 @@ class Inbox:
             await self.check()
 
     async def _keep_probing(self) -> None:
-        """Sends probes for ever. One that is lost, or a store that was away, makes the inbox distrust its view."""
+        """Sends probes for ever. One that is lost makes the inbox subscribe anew; a store that was away, or has
+        forgotten, makes it compare everything."""
         away = False
+        lives: dict[str, str] = {}
         while True:
             try:
                 names = await self._streams.probe_names(self.node)
-                for name in names:
-                    await self._streams.join(name, self.node)
+                before, lives = lives, {name: (await self._streams.join(name, self.node)).epoch for name in names}
+                # Another epoch of a probe's stream: the store has forgotten, the other streams with it.
+                away |= any(lives[name] != before.get(name, lives[name]) for name in names)
                 sent = {f"p{self.node}{time.monotonic_ns()}{i}": name for i, name in enumerate(names)}
                 self._awaited = set(sent)
                 self._all_heard.clear()
