@@ -12,6 +12,7 @@ from tests.contract.events import listen, refusal
 from tests.people import PATIENCE
 
 NEW_PASSWORD = "another good phrase"
+ACT_AND_CLOSE = 30.0  # seconds of patience for an act, a command line's start included, and what it closes
 PROMISE = 1.0  # seconds from the commit; what comes later is wrong
 
 
@@ -40,26 +41,30 @@ async def sockets_of(cluster, somebody):
     return [await there.live() for there in cluster.everywhere(somebody)]
 
 
-async def ended(what, store, lives, streams, since):
-    """Asserts that all are closed while the store is as it is, prints the seconds, returns the codes."""
+async def ending(what, store, act, lives, streams=()):
+    """Breaks the store, acts, asserts that all are closed while it is broken; prints seconds, returns the codes."""
+    store()
+    asked = time.monotonic()
 
     async def one(waiting):
-        code = await waiting
-        return code, time.monotonic() - since
+        return await waiting, time.monotonic() - asked
 
-    told = await asyncio.gather(*(one(live.closed()) for live in lives), *(one(s.ended()) for s in streams))
-    print(f"{what}, {store.name}: closed after " + ", ".join(f"{late:.2f} s" for _, late in told))
+    closing = asyncio.gather(*(one(live.closed(ACT_AND_CLOSE)) for live in lives),
+                             *(one(events.ended(ACT_AND_CLOSE)) for events in streams))  # fmt: skip
+    await act
+    answered = time.monotonic() - asked
+    told = await closing
+    late = ", ".join(f"{seconds:.2f} s" for _, seconds in told)
+    print(f"{what}, {store.name}: asked, answered after {answered:.2f} s, closed after {late}")
     return {code for code, _ in told[: len(lives)]}
 
 
 async def test_signing_out_closes_that_sign_in_and_no_other(cluster, member, store):
     ada = await member("Ada")
     phone = await ada.again()
-    ending, staying = await sockets_of(cluster, ada), await sockets_of(cluster, phone)
+    lives, staying = await sockets_of(cluster, ada), await sockets_of(cluster, phone)
     streams = [await listen(there) for there in cluster.everywhere(ada)]
-    store()
-    await ada.ok("DELETE", "/sessions/current")
-    assert await ended("sign-out", store, ending, streams, time.monotonic()) == {4500}
+    assert await ending("sign-out", store, ada.ok("DELETE", "/sessions/current"), lives, streams) == {4500}
     for live in staying:
         await live.barrier()
     for there in cluster.everywhere(ada):
@@ -74,11 +79,11 @@ async def test_signing_out_closes_that_sign_in_and_no_other(cluster, member, sto
 async def test_one_device_ends_another(cluster, member):
     ada = await member("Ada")
     phone = await ada.again()
-    ending, staying = await sockets_of(cluster, phone), await sockets_of(cluster, ada)
+    lives, staying = await sockets_of(cluster, phone), await sockets_of(cluster, ada)
     devices = (await ada.ok("GET", "/sessions"))["items"]
     other = next(device["id"] for device in devices if device["id"] != staying[0].frames[0]["session"])
     await ada.ok("DELETE", f"/sessions/{other}")
-    assert {await live.closed() for live in ending} == {4500}
+    assert {await live.closed() for live in lives} == {4500}
     for live in staying:
         await live.barrier()
 
@@ -86,11 +91,10 @@ async def test_one_device_ends_another(cluster, member):
 async def test_a_password_change_closes_all_but_the_callers_own(cluster, member, store):
     ada = await member("Ada")
     phone, tablet = await ada.again(), await ada.again()
-    ending = [*await sockets_of(cluster, phone), *await sockets_of(cluster, tablet)]
+    lives = [*await sockets_of(cluster, phone), *await sockets_of(cluster, tablet)]
     staying = await sockets_of(cluster, ada)
-    store()
-    await ada.ok("POST", "/me/password", {"current": ada.password, "new": NEW_PASSWORD})
-    assert await ended("password", store, ending, [], time.monotonic()) == {4500}
+    change = ada.ok("POST", "/me/password", {"current": ada.password, "new": NEW_PASSWORD})
+    assert await ending("password", store, change, lives) == {4500}
     for live in staying:
         await live.barrier()
 
@@ -98,23 +102,19 @@ async def test_a_password_change_closes_all_but_the_callers_own(cluster, member,
 async def test_deleting_the_account_closes_all_of_it(cluster, member, store):
     ada = await member("Ada")
     phone = await ada.again()
-    ending = [*await sockets_of(cluster, ada), *await sockets_of(cluster, phone)]
+    lives = [*await sockets_of(cluster, ada), *await sockets_of(cluster, phone)]
     streams = [await listen(there) for there in cluster.everywhere(phone)]
-    store()
-    await ada.ok("DELETE", "/me", {"password": ada.password})
-    codes = await ended("deletion", store, ending, streams, time.monotonic())
-    assert codes <= {4500, 4501}
+    deletion = ada.ok("DELETE", "/me", {"password": ada.password})
+    assert await ending("deletion", store, deletion, lives, streams) <= {4500, 4501}
     assert await refusal(phone) in (401, 403)
 
 
 async def test_a_disabled_account_is_out_until_it_is_enabled_again(cluster, member, store):
     ada = await member("Ada")
-    ending = await sockets_of(cluster, ada)
+    lives = await sockets_of(cluster, ada)
     streams = [await listen(there) for there in cluster.everywhere(ada)]
-    store()
-    since = time.monotonic()
-    await cluster.operator("people", "disable", ada.user["username"])
-    assert await ended("disable (command included)", store, ending, streams, since) == {4501}
+    command = cluster.operator("people", "disable", ada.user["username"])
+    assert await ending("disable", store, command, lives, streams) == {4501}
     store.mend()
     for there in cluster.everywhere(ada):
         assert (await there.refused(403, "GET", "/me"))["code"] == "account_disabled"
@@ -172,9 +172,9 @@ def items_of(live, since, post):
 
 async def end_of(live, stream):
     """Waits until the server says that a subscription is over."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(ACT_AND_CLOSE):
         while True:
-            frame = await live.next()
+            frame = await live.next(ACT_AND_CLOSE)
             if frame["type"] == "error" and frame["code"] == "forbidden_or_missing" and stream in frame["detail"]:
                 return
             if frame.get("event") in ("post.deleted", "post.hidden") and frame["stream"] == stream:
@@ -192,57 +192,116 @@ async def follow(somebody, post):
     return lives
 
 
-@pytest.mark.parametrize("act", [unfriend, unfriended, block, blocked, narrow, delete, disable])
-async def test_what_may_not_be_seen_any_more_stops_everywhere(cluster, member, store, act):
-    ada, bela = await member("Ada"), await member("Béla")
-    ada.cluster = cluster
-    for somebody in (ada, bela):
-        somebody.everywhere = cluster.everywhere(somebody)
-    await ada.befriend(bela)
-    post = (await ada.post("talk"))["id"]
-    lives = await follow(bela, post)
-    streams = [await listen(there, f"?streams=me,post:{post}&watch={post}") for there in bela.everywhere]
-    joined = lives[0].frames[0]["streams"]["me"]
-    thread = next(frame for frame in lives[0].frames if frame["type"] == "subscribed")
-    gone = act in (delete, disable)  # then nobody is left to write more about it
-    control = [] if gone or act is narrow else await follow(ada, post)
-    store()
-    await act(ada, bela, post)
-    since = time.monotonic()
-    told = await asyncio.gather(
-        *(end_of(client, f"post:{post}") for client in (*lives, *streams)), return_exceptions=True
-    )
-    silent = [outcome for outcome in told if outcome is not None]
-    print(f"{act.__name__}, {store.name}: told after {time.monotonic() - since:.2f} s")
-    await asyncio.sleep(max(0.0, since + PROMISE - time.monotonic()))
-    marks = [len(client.frames) for client in (*lives, *streams)]
-    if not gone:
-        await ada.ok("PATCH", f"/posts/{post}", {"text": "not for Béla"})
-        await ada.ok("POST", f"/posts/{post}/comments", {"text": "nor this"})
-        await ada.ok("PUT", f"/posts/{post}/like")
-        await ada.ok("POST", "/live/typing", {"post_id": post}, ) if not store.down else None
-        await ada.post("nor that, unless it is the post alone that was narrowed")
-    store.mend()
-    for live in control:
-        await live.until(PATIENCE * 3, type="event", event="comment.created")
-    await bela.post("behind it")
-    for client in (*lives, *streams):
-        while (await client.until(PATIENCE * 3, type="event", event="post.created"))["data"]["author"]["id"] != bela.id:
+ACTS = [unfriend, unfriended, block, blocked, narrow, delete, disable]
+
+
+class Ending:
+    """Béla follows a post of Ada's on every process until an act ends it."""
+
+    def __init__(self, act):
+        self.act = act
+
+    async def begin(self, cluster, member):
+        self.ada, self.bela = await member("Ada"), await member("Béla")
+        self.ada.cluster = cluster
+        for somebody in (self.ada, self.bela):
+            somebody.everywhere = cluster.everywhere(somebody)
+        await self.ada.befriend(self.bela)
+        self.post = (await self.ada.post("talk"))["id"]
+        self.stream = f"post:{self.post}"
+        lives = await follow(self.bela, self.post)
+        query = f"?streams=me,{self.stream}&watch={self.post}"
+        self.clients = [*lives, *[await listen(there, query) for there in self.bela.everywhere]]
+        thread = next(frame for frame in lives[0].frames if frame["type"] == "subscribed")
+        self.at = {
+            name: {"epoch": told["epoch"], "offset": told["offset"]}
+            for name, told in (("me", lives[0].frames[0]["streams"]["me"]), (self.stream, thread))
+        }
+
+    async def end(self, store):
+        asked = time.monotonic()
+
+        async def told(client):
+            await end_of(client, self.stream)
+            return time.monotonic() - asked
+
+        telling = asyncio.gather(*map(told, self.clients))
+        await self.act(self.ada, self.bela, self.post)
+        answered = time.monotonic() - asked
+        late = ", ".join(f"{seconds:.2f} s" for seconds in await telling)
+        print(f"{self.act.__name__}, {store.name}: asked, answered after {answered:.2f} s, told after {late}")
+        await asyncio.sleep(max(0.0, answered + PROMISE - (time.monotonic() - asked)))
+        self.marks = [len(client.frames) for client in self.clients]
+
+    async def go_on(self):
+        """Ada writes what Béla must not see."""
+        if self.act in (delete, disable):
+            return
+        await self.ada.ok("PATCH", f"/posts/{self.post}", {"text": "not for Béla"})
+        await self.ada.ok("POST", f"/posts/{self.post}/comments", {"text": "nor this"})
+        await self.ada.ok("PUT", f"/posts/{self.post}/like")
+        await self.ada.ok("POST", "/live/typing", {"post_id": self.post})
+        await self.ada.ok("POST", "/posts", {"text": "nor that", "visibility": "only_me"})
+
+    async def check(self):
+        await flows(self.bela, self.clients)
+        for client, mark in zip(self.clients, self.marks, strict=True):
+            assert items_of(client, mark, self.post) == [], self.act.__name__
+        for there in self.bela.everywhere:  # nor by a resume
+            back = await there.live(self.at)
+            assert self.stream not in back.frames[0]["streams"]
+            await back.until(type="error", code="forbidden_or_missing")
+            await flows(self.bela, [back])
+            assert items_of(back, 0, self.post) == [], self.act.__name__
+
+
+async def flows(writer, clients):
+    """Waits until all get new items of this writer; a store that lost its memory may cost some, told by a resync."""
+
+    async def hears(client):
+        while not (frame := await client.next(PATIENCE * 3)).get("event") == "post.created" or (
+            frame["data"]["author"]["id"] != writer.id
+        ):
             pass
-    for client, mark in zip((*lives, *streams), marks, strict=True):
-        assert items_of(client, mark, post) == []
-        if act is not narrow:
-            assert ada.id not in {
-                f["data"].get("author", {}).get("id") for f in client.frames[mark:] if f["type"] == "event"
-            }
-    assert silent == [], "a subscription was not ended while the store was as it was"
-    at = {k: thread[k] for k in ("epoch", "offset")}
-    for there in bela.everywhere:  # nor by a resume
-        back = await there.live({"me": {k: joined[k] for k in ("epoch", "offset")}, f"post:{post}": at})
-        assert f"post:{post}" not in back.frames[0]["streams"]
-        await back.until(type="error", code="forbidden_or_missing")
-        await back.barrier()
-        assert items_of(back, 0, post) == []
+
+    hearing = [asyncio.create_task(hears(client)) for client in clients]
+    async with asyncio.timeout(PATIENCE * 3):
+        while not all(task.done() for task in hearing):
+            await writer.post("behind it")
+            await asyncio.wait(hearing, timeout=1)
+    await asyncio.gather(*hearing)
+
+
+async def test_what_may_not_be_seen_any_more_stops_everywhere(cluster, member, store):
+    endings = [Ending(act) for act in ACTS]
+    for ending in endings:
+        await ending.begin(cluster, member)
+    store()
+    await asyncio.gather(*(ending.end(store) for ending in endings))
+    await asyncio.gather(*(ending.go_on() for ending in endings))
+    store.mend()
+    await asyncio.gather(*(ending.check() for ending in endings))
+
+
+@pytest.mark.parametrize("act", [delete, narrow])
+async def test_a_follower_hears_on_the_posts_own_stream_why_it_ended(cluster, member, act):
+    """The contract's table: post.deleted and post.hidden come on `me` and on `post:{id}`, to strangers too."""
+    ada, bela = await member("Ada"), await member("Béla")
+    bela.everywhere = cluster.everywhere(bela)
+    wanted = {delete: "post.deleted", narrow: "post.hidden"}[act]
+    heard = []
+    for _ in range(3):
+        post = (await ada.post("for everybody", "public"))["id"]
+        lives = await follow(bela, post)
+        await act(ada, bela, post)
+        for live in lives:
+            await end_of(live, f"post:{post}")
+            if wanted not in [frame.get("event") for frame in live.frames]:
+                with contextlib.suppress(TimeoutError):
+                    await live.until(1, type="event", stream=f"post:{post}", event=wanted)
+            heard.append(wanted in [f.get("event") for f in live.frames if f.get("stream") == f"post:{post}"])
+            await live.socket.close()
+    assert heard == [True] * len(heard)
 
 
 async def test_friends_made_again_after_unfriending_get_new_posts_live(cluster, member):
