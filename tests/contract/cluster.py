@@ -1,4 +1,4 @@
-"""Two web processes and a worker on one MariaDB and one Redis of their own, which a test may freeze, kill and restart."""
+"""Two web processes and a worker on one MariaDB, and on a Redis that a test may freeze, kill and restart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from social import guard
-from tests import people
 from tests.contract.checks import Checked, Documents, person_of
 from tests.engines import missing
 from tests.sites import GENEROUS, SOCIAL, Process
@@ -138,16 +137,6 @@ class Cluster:
         code, said = await asyncio.to_thread(self.social, *arguments)
         assert code == 0, said
         return said
-
-    async def serves(self, *somebody: Checked) -> None:
-        """Waits until items flow again to a socket on every web process."""
-        for person in somebody:
-            for there in self.everywhere(person):
-                live = await there.live()
-                made = await there.post("are items flowing?")
-                await live.until(people.PATIENCE * 3, type="event", event="post.created")
-                await there.ok("DELETE", f"/posts/{made['id']}")
-                await live.socket.close()
 
     def everywhere(self, person: Checked) -> list[Checked]:
         """The same sign-in, once for each web process."""

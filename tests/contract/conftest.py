@@ -96,7 +96,9 @@ def member(cluster: Cluster, http: aiohttp.ClientSession) -> Callable[..., Await
     """Makes new people on the cluster, speaking with its first web process: await member("Ada")."""
 
     async def make(name: str = "Somebody") -> Checked:
-        return await newcomer(http, Site("cluster", cluster.apis[0].removesuffix("/api/v1"), []), cluster.documents, name)
+        return await newcomer(
+            http, Site("cluster", cluster.apis[0].removesuffix("/api/v1"), []), cluster.documents, name
+        )
 
     return make
 

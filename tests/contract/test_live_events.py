@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.contract.events import listen, refusal
+from tests.people import PATIENCE
 
 
 def marks(frame):
@@ -80,9 +83,7 @@ async def test_last_event_id_resumes_without_a_hole_or_a_double(person):
         pass
     await events.close()
     missed = [(await ada.post(f"missed {n}"))["id"] for n in range(3)]
-    remarks = [
-        (await ada.ok("POST", f"/posts/{talk['id']}/comments", {"text": f"missed {n}"}))["id"] for n in range(2)
-    ]
+    remarks = [(await ada.ok("POST", f"/posts/{talk['id']}/comments", {"text": f"missed {n}"}))["id"] for n in range(2)]
     back = await listen(bela, query, events.position)
     assert all(told["recovered"] for told in back.frames[0]["streams"].values())
     late = (await ada.post("after"))["id"]
@@ -230,6 +231,13 @@ def test_the_endpoint_is_documented(documents):
 async def test_other_methods_are_refused(somebody):
     for method in ("POST", "PUT", "DELETE", "PATCH"):
         assert (await somebody.call(method, "/live/events"))[0] == 405
+
+
+async def test_asking_for_the_head_alone_opens_nothing(somebody):
+    async with asyncio.timeout(PATIENCE):
+        async with somebody.http.head(f"{somebody.api}/live/events", headers=somebody.headers) as answer:
+            assert answer.status in (200, 405)
+            assert await answer.read() == b""
 
 
 async def test_signing_out_ends_it_and_the_reconnect_is_refused(person, guest):
