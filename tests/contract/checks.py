@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import orjson
@@ -24,10 +24,19 @@ FIELDS = {  # the members that the contract promises
     },
     "comment": {"id", "version", "post_id", "author", "text", "created_at", "edited_at"},
 }  # fmt: skip
-FRAMES = ("Welcome", "Subscribed", "Unsubscribed", "EventFrame", "Skip", "Ping", "Resync", "ErrorFrame", "Bye")
+FRAMES = (
+    "Welcome", "Subscribed", "Unsubscribed", "EventFrame", "Skip", "LatestCounts", "TypingNow", "Presence", "Ping",
+    "Resync", "ErrorFrame", "Bye",
+)  # fmt: skip
 
 
-OPENED: list[aiohttp.ClientWebSocketResponse] = []  # closed by the fixtures when a test is over
+class Closable(Protocol):
+    """A websocket or an event stream."""
+
+    async def close(self) -> Any: ...
+
+
+OPENED: list[Closable] = []  # closed by the fixtures when a test is over
 
 
 class Documents:
@@ -97,20 +106,26 @@ def problem(body: Any, status: int, headers: Any, code: str | None = None) -> di
     return body  # type: ignore[no-any-return]
 
 
+def check_frame(documents: Documents, frame: dict[str, Any]) -> dict[str, Any]:
+    """Compares a frame with asyncapi.json and with the conventions; returns it."""
+    documents.frame(frame["type"]).validate(frame)
+    if frame["type"] == "event":
+        assert TIME.fullmatch(frame["at"])
+        assert "liked" not in frame["data"]
+        assert "relation" not in frame["data"]
+        data = documents.asyncapi["x-events"][frame["event"]]["data"]
+        Draft202012Validator({**data, "components": documents.asyncapi["components"]}).validate(frame["data"])
+        walk(frame["data"])
+    return frame
+
+
 class CheckedLive(people.Live):
     """A live connection whose every frame is compared with asyncapi.json."""
 
     documents: Documents
 
     async def next(self, wait: float = people.PATIENCE) -> dict[str, Any]:
-        frame = await super().next(wait)
-        self.documents.frame(frame["type"]).validate(frame)
-        if frame["type"] == "event":
-            assert TIME.fullmatch(frame["at"])
-            assert "liked" not in frame["data"]
-            assert "relation" not in frame["data"]
-            walk(frame["data"])
-        return frame
+        return check_frame(self.documents, await super().next(wait))
 
     async def ask(self, message: dict[str, Any] | str, **wanted: Any) -> dict[str, Any]:
         """Sends and returns the first frame that looks like the answer."""

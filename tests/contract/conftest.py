@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from tests import people
 from tests.contract.checks import OPENED, Checked, Documents, Guest, documents_of, person_of
+from tests.contract.cluster import Cluster
 from tests.sites import Site
 
 _documents: dict[str, Documents] = {}
@@ -74,6 +75,30 @@ def own_site(start_site: Callable[..., Site], http: aiohttp.ClientSession) -> Ca
             return await newcomer(http, running, described, name)
 
         return Guest(http, running.api, described), make_person
+
+    return make
+
+
+@pytest_asyncio.fixture(scope="session")
+async def cluster(
+    mariadb_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Cluster]:
+    """Two web processes and a worker, shared by the tests that need them; who breaks its Redis brings it back."""
+    running = Cluster(mariadb_database(), tmp_path_factory.mktemp("cluster"))
+    async with aiohttp.ClientSession() as client:
+        running.documents = await documents_of(client, running.apis[0].removesuffix("/api/v1"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def member(cluster: Cluster, http: aiohttp.ClientSession) -> Callable[..., Awaitable[Checked]]:
+    """Makes new people on the cluster, speaking with its first web process: await member("Ada")."""
+
+    async def make(name: str = "Somebody") -> Checked:
+        return await newcomer(
+            http, Site("cluster", cluster.apis[0].removesuffix("/api/v1"), []), cluster.documents, name
+        )
 
     return make
 

@@ -16,7 +16,7 @@ OPERATIONS = [
     "get /me/export", "put /friends/{}", "delete /friends/{}", "get /friends", "get /friend-requests", "put /blocks/{}",
     "delete /blocks/{}", "get /blocks", "post /posts", "get /posts/{}", "patch /posts/{}", "delete /posts/{}",
     "get /posts/{}/comments", "post /posts/{}/comments", "patch /comments/{}", "delete /comments/{}",
-    "put /posts/{}/like", "delete /posts/{}/like", "get /posts/{}/likes", "get /feed",
+    "put /posts/{}/like", "delete /posts/{}/like", "get /posts/{}/likes", "get /feed", "post /live/typing",
 ]  # fmt: skip
 LATER = [
     "GET /trending", "GET /notifications", "POST /notifications/seen", "GET /notification-preferences", "GET /push/key",
@@ -85,9 +85,10 @@ def test_asyncapi_describes_every_frame_with_valid_schemas(documents):
     for schema in schemas.values():
         Draft202012Validator.check_schema(schema)
     kinds = {kind for s in schemas.values() for kind in s.get("properties", {}).get("type", {}).get("enum", [])}
-    wanted = {"hello", "subscribe", "unsubscribe", "watch", "pong", "ack", "welcome", "subscribed", "unsubscribed",
-    "event",
-              "skip", "counts", "ping", "resync", "error", "bye"}  # fmt: skip
+    wanted = {
+        "hello", "subscribe", "unsubscribe", "watch", "pong", "ack", "typing", "refresh", "welcome", "subscribed",
+        "unsubscribed", "event", "skip", "counts", "presence", "ping", "resync", "error", "bye",
+    }  # fmt: skip
     assert wanted <= kinds
     assert set(FRAMES) <= schemas.keys()
 
