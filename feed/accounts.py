@@ -178,7 +178,7 @@ class Accounts:
         ended = await self._stores.sql.write(lambda c: self._end(c, user_id, only=session_id))
         if not ended:
             raise NotFound("device")
-        await self._stores.tell_edges(*ended)
+        self._stores.tell_edges(*ended)
 
     async def change_password(self, session: Session, *, current: str, new: str) -> None:
         """Sets a new password; every other sign-in ends. Raises Invalid for a wrong or unfit one."""
@@ -194,7 +194,7 @@ class Accounts:
             await users.change(connection, session.user_id, password_hash=encoded)
             return await self._end(connection, session.user_id, but=session.id)
 
-        await self._stores.tell_edges(*await self._stores.sql.write(work))
+        self._stores.tell_edges(*await self._stores.sql.write(work))
 
     async def change_profile(self, user_id: int, profile: Profile) -> User:
         """Changes one's own profile and returns it. Raises Invalid."""
@@ -239,7 +239,7 @@ class Accounts:
             ended = await self._end(connection, user_id)
             return [*ended, await self._stores.revoke(connection, "account", user_id)]
 
-        await self._stores.tell_edges(*await self._stores.commit(work))
+        self._stores.tell_edges(*await self._stores.commit(work))
 
     async def _touch(self, session_id: int, now: datetime) -> None:
         """Notes the use of a sign-in, unless somebody else is at it; a read must not fail because a write would."""

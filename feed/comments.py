@@ -83,7 +83,7 @@ async def delete(stores: Stores, viewer_id: int, comment_id: int) -> None:
         await outbox.add(connection, aggregate(row.post_id), jobs, now)
         return await stores.revoke(connection, "comment", comment_id, row.version + 1)
 
-    await stores.tell_edges(await stores.commit(work))
+    stores.tell_edges(await stores.commit(work))
 
 
 async def _read(stores: Stores, viewer_id: int, comment_id: int) -> Comment:

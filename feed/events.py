@@ -13,6 +13,9 @@ from feed.streams import Event
 # Kinds that carry nothing but an id to forget: they pass to whoever the viewer has become.
 TO_FORGET = frozenset({"post.deleted", "post.hidden", "author.hidden", "comment.deleted"})
 
+# What tells the followers of a post that it is not theirs to follow any more.
+HIDDEN = "post.hidden"
+FAREWELLS = frozenset({"post.deleted", HIDDEN})
 POSTS = frozenset({"post.created", "post.edited"})
 COMMENTS = frozenset({"comment.created", "comment.edited"})
 

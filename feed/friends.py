@@ -67,7 +67,7 @@ async def ask(stores: Stores, user_id: int, other_id: int) -> Friendship:
         return Friendship("friends"), [await stores.revoke(connection, "friends", user_id, other_id)]
 
     friendship, news = await _commit(stores, work)
-    await stores.tell_edges(*news)
+    stores.tell_edges(*news)
     return friendship
 
 
@@ -82,7 +82,7 @@ async def remove(stores: Stores, user_id: int, other_id: int) -> None:
         await _promise(stores, connection, user_id, other_id, _both("friend.removed", user_id, other_id))
         return [await stores.revoke(connection, "parted", user_id, other_id)]
 
-    await stores.tell_edges(*await _commit(stores, work))
+    stores.tell_edges(*await _commit(stores, work))
 
 
 async def block(stores: Stores, user_id: int, other_id: int) -> None:
@@ -102,7 +102,7 @@ async def block(stores: Stores, user_id: int, other_id: int) -> None:
         await _promise(stores, connection, user_id, other_id, _both("author.hidden", user_id, other_id))
         return [await stores.revoke(connection, "parted", user_id, other_id)]
 
-    await stores.tell_edges(*await _commit(stores, work))
+    stores.tell_edges(*await _commit(stores, work))
 
 
 async def unblock(stores: Stores, user_id: int, other_id: int) -> None:
@@ -120,7 +120,7 @@ async def unblock(stores: Stores, user_id: int, other_id: int) -> None:
         await relations.change_meta(connection, (user_id, other_id), friends=0)
         return [await stores.revoke(connection, "parted", user_id, other_id)]
 
-    await stores.tell_edges(*await _commit(stores, work))
+    stores.tell_edges(*await _commit(stores, work))
 
 
 async def friends(stores: Stores, user_id: int, *, cursor: str | None, limit: int) -> Page[User]:

@@ -29,4 +29,4 @@ async def _set(stores: Stores, username: str, before: str, after: str) -> None:
         await users.change(connection, row.id, state=after)
         return await stores.revoke(connection, "account", row.id, int(after == "active"))
 
-    await stores.tell_edges(await stores.sql.write(work))
+    stores.tell_edges(await stores.sql.write(work))

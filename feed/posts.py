@@ -84,7 +84,7 @@ async def edit(
         return await _show(connection, viewer_id, post_id), ended
 
     edited, ended = await stores.commit(work)
-    await stores.tell_edges(*ended)
+    stores.tell_edges(*ended)
     return edited
 
 
@@ -99,7 +99,7 @@ async def delete(stores: Stores, viewer_id: int, post_id: int) -> None:
         await outbox.add(connection, aggregate(post_id), [job], now)
         return await stores.revoke(connection, "post", post_id, row.version + 1)
 
-    await stores.tell_edges(await stores.commit(work))
+    stores.tell_edges(await stores.commit(work))
 
 
 async def of_person(stores: Stores, viewer_id: int, user_id: int, *, cursor: str | None, limit: int) -> Page[Post]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -23,6 +24,36 @@ from feed.streams import Streams
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
+
+MOST_ORDERS = 1000  # revocations that wait to be told; older ones are read from the table
+
+
+class Orders:
+    """Tells every edge at once what commits have ended. Best effort: they read the table besides, and no request waits
+    for a Redis that does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._waiting: deque[Revocation] = deque(maxlen=MOST_ORDERS)
+        self._wanted = asyncio.Event()
+
+    def __call__(self, revocations: Iterable[Revocation]) -> None:
+        """Wants these told; returns at once."""
+        self._waiting.extend(revocations)
+        if self._waiting:
+            self._wanted.set()
+
+    async def run(self) -> None:
+        """Publishes while it lives; owned by the process's root."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            rows = [msgspec.structs.asdict(one) for one in self._waiting]
+            self._waiting.clear()
+            try:
+                await self._redis.publish(keys.CONTROL, orjson.dumps({"v": 1, "revoked": rows}))
+            except StoreUnavailable as error:
+                log.warning("orders_lost", cause=str(error))
 
 
 class Nudge:
@@ -58,6 +89,7 @@ class Stores:
     redis: Redis
     streams: Streams
     nudge: Nudge
+    orders: Orders
     clock: Clock = field(default=utc_now)
 
     @classmethod
@@ -65,7 +97,7 @@ class Stores:
         """The stores that the settings name; nothing connects before the first use."""
         redis = Redis.open(settings)
         streams = Streams(redis, keep=settings.stream_items, window=settings.resume_window)
-        return cls(Database.open(settings), redis, streams, Nudge(redis))
+        return cls(Database.open(settings), redis, streams, Nudge(redis), Orders(redis))
 
     async def close(self) -> None:
         """Closes every connection."""
@@ -82,12 +114,6 @@ class Stores:
         """Writes a revocation in the transaction that ends a right; give it to `tell_edges` after COMMIT."""
         return await revoke(connection, kind, subject, other, clock=self.clock)
 
-    async def tell_edges(self, *revocations: Revocation) -> None:
-        """Tells every edge at once what a commit has ended. Best effort: they read the table besides."""
-        if not revocations:
-            return
-        try:
-            rows = [msgspec.structs.asdict(one) for one in revocations]
-            await self.redis.publish(keys.CONTROL, orjson.dumps({"v": 1, "revoked": rows}))
-        except StoreUnavailable as error:
-            log.warning("control_lost", cause=str(error))
+    def tell_edges(self, *revocations: Revocation) -> None:
+        """Wants every edge told of what a commit has ended; returns at once."""
+        self.orders(revocations)

@@ -89,6 +89,7 @@ async def _live(app: web.Application) -> AsyncIterator[None]:
     edge = app[EDGE]
     edge.gateway.start()
     edge.background.keep("nudge", edge.stores.nudge.run)
+    edge.background.keep("orders", edge.stores.orders.run)
     edge.background.keep("loop_lag", loop_lag.keep_measuring)
     edge.background.keep("outbox_age", lambda: outbox_age.keep_looking(edge.stores))
     yield

@@ -47,6 +47,7 @@ def document(routes: tuple[Route, ...], base: str, live_path: str) -> bytes:
     for route in routes:
         paths.setdefault(base + route.path, {})[route.method.lower()] = _operation(route, by_type)
     paths[live_path] = {"get": _live()}
+    paths[f"{live_path}/events"] = {"get": _live_events()}
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -139,5 +140,22 @@ def _live() -> dict[str, Any]:
             "101": {"description": "Switching to `social.live.v1`"},
             "426": _problem(426),
             "503": _problem(503),
+        },
+    }
+
+
+def _live_events() -> dict[str, Any]:
+    text = {"type": "string"}
+    return {
+        "operationId": "live_events",
+        "summary": "The live protocol's messages as server-sent events (see /asyncapi.json)",
+        "parameters": [
+            {"name": "streams", "in": "query", "schema": {**text, "examples": ["me,post:17"]}},
+            {"name": "watch", "in": "query", "schema": {**text, "examples": ["17,18"]}},
+            {"name": "Last-Event-ID", "in": "header", "schema": {**text, "examples": ["me=3f2a91c0:17"]}},
+        ],
+        "responses": {
+            "200": {"description": "Events until one side ends", "content": {"text/event-stream": {"schema": text}}},
+            **{str(status): _problem(status) for status in (400, 401, 403, 503)},
         },
     }

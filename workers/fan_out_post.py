@@ -8,7 +8,7 @@ from db import posts
 from db.engine import Record
 from feed import streams, views
 from feed.audience import recipients
-from feed.events import event
+from feed.events import FAREWELLS, event
 from feed.objects import Gone
 from feed.stores import Stores
 from workers.jobs import Task
@@ -47,10 +47,10 @@ async def run(stores: Stores, task: Task) -> None:
 
 
 def _own_stream(kind: str, row: Record, task: Task) -> list[str]:
-    """The post's own stream, where every follower may hear it and nobody hears something wrong.
+    """The post's own stream, where every follower may hear it.
 
-    After a narrowing some followers must not have the new text, and those who keep the post must not hear `hidden`:
-    both are told on `me`, and the edges end the subscriptions of those who lost it.
+    After a narrowing some followers must not have the new text: those who keep the post are told on `me`. `hidden` is
+    handed by the edges to those alone who lost it.
     """
-    told = kind == "post.deleted" or (kind == "post.edited" and not task.payload.get("narrowed"))
+    told = kind in FAREWELLS or (kind == "post.edited" and not task.payload.get("narrowed"))
     return [streams.post(row.id)] if told else []

@@ -82,9 +82,10 @@ class Conversations:
             case WatchCounts(posts=wanted, request_id=request_id):
                 await self._watch(connection, set(wanted), request_id)
             case Type(post_id=post_id):
-                # Who does not follow the post says nothing about it.
-                if post_stream(post_id) in connection.subscriptions:
+                if await self._grants.sees_post(connection.user_id, post_id):
                     await typing.tell(self._stores, connection.user_id, post_id)
+                else:
+                    connection.say(no_stream(post_stream(post_id)))
             case Renew(token=renewed):
                 await self._renew(connection, renewed)
 

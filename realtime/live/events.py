@@ -114,7 +114,7 @@ async def serve_events(gateway: Gateway, request: web.Request) -> web.StreamResp
         response = web.StreamResponse(
             headers={
                 hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8",
-                hdrs.CACHE_CONTROL: "no-store",
+                hdrs.CACHE_CONTROL: "private, no-store",
                 "X-Accel-Buffering": "no",
             }
         )

@@ -23,7 +23,7 @@ from typing import Protocol
 import msgspec
 
 from feed import metrics
-from feed.events import POSTS, TO_FORGET, age
+from feed.events import FAREWELLS, HIDDEN, POSTS, TO_FORGET, age
 from feed.streams import Item, Top
 from realtime.live.protocol import PostCounts, Resync, Skip, TypingNow, encode, event_frame, websocket_frame
 
@@ -43,6 +43,16 @@ class Live(msgspec.Struct, frozen=True):
     def offset(self) -> int:
         """Where it stands in its epoch."""
         return self.item.offset
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """An item as a subscription gets it. `frame` is None where it has to be read by HTTP instead; `farewell` is what
+    one who may not follow any more still hears of it."""
+
+    epoch: str
+    offset: int
+    frame: bytes | None
+    farewell: bytes | None = None
 
 
 class Receiver(Protocol):
@@ -79,44 +89,81 @@ class Verdicts(Protocol):
 
 
 class Subscription:
-    """One connection on one stream. Frames pass only once `open` has said where the connection stands."""
+    """One connection on one stream. Frames pass only once `open` has said where the connection stands.
 
-    __slots__ = ("_held", "epoch", "label", "offset", "opened", "receiver", "stream")
+    closed    items are held: the join is under way, or the right is in doubt (`doubt`, then `trust` or `fade`)
+    open      the next item passes
+    fading    the right is lost: nothing passes but the item that says so, which ends it
+    """
+
+    __slots__ = ("_held", "doubted", "epoch", "fading", "label", "offset", "opened", "receiver", "stream")
 
     def __init__(self, receiver: Receiver, stream: LiveStream, label: str) -> None:
         self.receiver = receiver
         self.stream = stream
         self.label = label
         self.opened = False
+        self.doubted = False
+        self.fading = False
         self.epoch = ""
         self.offset = 0
-        self._held: list[tuple[str, int, bytes | None]] = []
+        self._held: list[Offer] = []
+
+    def doubt(self) -> None:
+        """Closes the gate where the connection stands, until its right was read again."""
+        if self.opened:
+            self.opened, self.doubted = False, True
+
+    def trust(self) -> None:
+        """The right is still there: what was held passes."""
+        if self.doubted:
+            self.doubted = False
+            self.open(Top(self.epoch, self.offset))
+
+    def fade(self) -> None:
+        """The right is lost; the item that says so may have been held, or is still on its way."""
+        self.opened, self.doubted, self.fading = False, False, True
+        held, self._held = self._held, []
+        for offer in held:
+            self.offer(offer)
 
     def open(self, top: Top) -> None:
         """The connection has everything up to `top`; what came meanwhile follows, and from now on all the rest."""
         self.opened = True
         self.epoch, self.offset = top.epoch, top.offset
         held, self._held = self._held, []
-        for epoch, offset, frame in held:
-            if epoch == self.epoch:
-                self.offer(epoch, offset, frame)
+        for offer in held:
+            if offer.epoch == self.epoch:
+                self.offer(offer)
         stream = self.stream
         if stream.epoch != self.epoch or stream.offset > self.offset:
             # The stream began anew, or more came than can be held, while the gate was closed.
             self.resync(Top(stream.epoch, stream.offset), "held")
 
-    def offer(self, epoch: str, offset: int, frame: bytes | None) -> None:
-        """The stream's next item; None = one that this connection has to ask for by HTTP."""
-        if not self.opened:
+    def offer(self, offer: Offer) -> None:
+        """The stream's next item."""
+        epoch, offset, frame = offer.epoch, offer.offset, offer.frame
+        if self.fading:
+            if offer.farewell is not None and epoch == self.epoch and offset > self.offset:
+                self._part(offset, offer.farewell)
+        elif not self.opened:
             if len(self._held) >= HELD_LIMIT:
                 del self._held[0]  # the hole shows as soon as the gate opens, and becomes a resync
-            self._held.append((epoch, offset, frame))
+            self._held.append(offer)
         elif epoch == self.epoch and offset == self.offset + 1 and frame is not None:
             self.offset = offset
             if not self.receiver.lagging:
                 self.receiver.send(frame)
         elif epoch != self.epoch or offset > self.offset:
             self.resync(Top(epoch, offset), "doubt" if frame is None else "gap")
+
+    def _part(self, offset: int, farewell: bytes) -> None:
+        """Tells why the stream ends for this connection; what stands before it is nothing to it."""
+        if offset > self.offset + 1:
+            self.receiver.send(websocket_frame(encode(Skip(self.label, self.offset + 1, offset - 1))))
+        self.offset = offset
+        self.receiver.send(farewell)
+        self.stream.hub.wants_end(self)
 
     def resync(self, top: Top, reason: str) -> None:
         """Tells the connection that the log cannot bridge to `top`, and goes on from there."""
@@ -133,8 +180,8 @@ class LiveStream:
 
     __slots__ = (
         "_held",
-        "_hub",
         "epoch",
+        "hub",
         "idle_since",
         "label",
         "name",
@@ -146,7 +193,7 @@ class LiveStream:
     )
 
     def __init__(self, name: str, label: str, hub: Hub) -> None:
-        self._hub = hub
+        self.hub = hub
         self.name = name
         self.label = label
         self.subscriptions: set[Subscription] = set()
@@ -180,7 +227,7 @@ class LiveStream:
         """Something is missing, or may be."""
         if not self.repairing:
             self.repairing = True
-            self._hub.wants_repair(self)
+            self.hub.wants_repair(self)
 
     def fill(self, items: Iterable[Live]) -> None:
         """The log's items behind `offset`, contiguous; then what was held meanwhile."""
@@ -233,26 +280,29 @@ class LiveStream:
         if not self.subscriptions:
             return
         epoch, offset, item = live.epoch, live.offset, live.item
-        frame: bytes | None = websocket_frame(event_frame(self.label, offset, live.body))
+        event = websocket_frame(event_frame(self.label, offset, live.body))
+        offer = Offer(epoch, offset, event, event if item.kind in FAREWELLS else None)
+        skip = websocket_frame(encode(Skip(self.label, offset, offset)))
         denied: Set[Receiver] = frozenset()
         parted: Set[int] = frozenset()
         if item.kind not in TO_FORGET:
-            known = self._hub.verdicts
-            denied = self._hub.denied.get(item.actor, denied)
+            known = self.hub.verdicts
+            denied = self.hub.denied.get(item.actor, denied)
             if known.ended(item.actor) or known.outdated(item.kind, item.object, item.version):
-                frame = None
+                offer = Offer(epoch, offset, None)
             if self.label == "me" and item.kind in POSTS:
                 parted = known.parted_from(item.actor)
+        elif item.kind == HIDDEN and self.label != "me":
+            offer = Offer(epoch, offset, skip, event)  # whoever still follows the post has not lost it
         metrics.COMMIT_TO_FRAME.observe(age(live.body))
         if not denied and not parted:
             for subscription in list(self.subscriptions):
-                subscription.offer(epoch, offset, frame)
+                subscription.offer(offer)
             return
-        skip = websocket_frame(encode(Skip(self.label, offset, offset)))
+        hidden, unsure = Offer(epoch, offset, skip), Offer(epoch, offset, None)
         for subscription in list(self.subscriptions):
             receiver = subscription.receiver
-            mine = skip if receiver in denied else None if receiver.user_id in parted else frame
-            subscription.offer(epoch, offset, mine)
+            subscription.offer(hidden if receiver in denied else unsure if receiver.user_id in parted else offer)
 
 
 class Hub:
@@ -269,6 +319,7 @@ class Hub:
         self._typing: dict[str, set[int]] = {}
         # Set by the owner before the first connection.
         self.wants_repair: Callable[[LiveStream], None] = lambda _stream: None
+        self.wants_end: Callable[[Subscription], None] = lambda _subscription: None
 
     def connect(self, receiver: Receiver) -> None:
         """A connection whose user is known."""

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import msgspec
 
 from feed import metrics
-from feed.events import TO_FORGET
+from feed.events import HIDDEN, TO_FORGET
 from feed.grants import Grants
 from feed.streams import Item, Streams, Top, me
 from feed.streams import post as post_stream
@@ -105,9 +105,12 @@ class Joiner:
             return missed if missed is None else []
         asked = {live.offset for live in missed if self._grants.doubts(receiver.user_id, live.item)}
         allowed = await self._grants.sees_items(receiver.user_id, [live.item for live in missed])
-        allowed -= {
-            live.offset for live in missed if live.item.actor in receiver.denied and live.item.kind not in TO_FORGET
-        }
+        for live in missed:
+            kind = live.item.kind
+            if (kind == HIDDEN and stream.label != "me") or (
+                live.item.actor in receiver.denied and kind not in TO_FORGET
+            ):
+                allowed.discard(live.offset)
         return _frames(stream.label, missed, allowed, asked)
 
     def _from_memory(self, stream: LiveStream, start: At, top: Top) -> list[Live] | None:

@@ -202,7 +202,7 @@ class ErrorFrame(msgspec.Struct, frozen=True, tag="error", omit_defaults=True):
     ]
     detail: str
     id: str | int | None = None
-    stream: str | None = None  # where no request is answered: the subscription that hello lost, or that has ended
+    stream: str | None = None  # a subscription that has ended, where no request is answered
 
 
 class Bye(msgspec.Struct, frozen=True, tag="bye"):

@@ -9,6 +9,7 @@ a post was narrowed, deleted    whoever follows or watches it is asked for again
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Set
 from typing import Any, Protocol, cast
 
@@ -26,6 +27,8 @@ from realtime.live.protocol import BAD_TOKEN, DISABLED, Code, ErrorFrame
 log = structlog.get_logger(__name__)
 
 RECHECKS_AT_ONCE = 4  # beside the requests, which need SQL connections too
+HIDDEN_KNOWN = 60.0  # seconds that a post counts as just hidden: a store that is away delays the looking
+FADE = 5.0  # seconds that a lost subscription waits for the item that says why
 RECHECK_PAUSE = 0.5  # seconds before a store that did not answer is asked again
 
 
@@ -54,7 +57,9 @@ class Rights:
         self._grants = grants
         self._hub = hub
         self._background = background
+        hub.wants_end = self._end_subscription
         self._room = asyncio.Semaphore(RECHECKS_AT_ONCE)
+        self._hidden: dict[int, float] = {}  # posts that were narrowed or deleted lately
         self.generation = 0  # grows with every revocation: whoever read rights before compares it after
         self.on_relations: Callable[[Set[int]], None] = lambda _users: None
 
@@ -79,6 +84,8 @@ class Rights:
     def learned(self, news: list[Revocation]) -> None:
         """Does to open connections what these revocations ask for."""
         self.generation += 1
+        now = time.monotonic()
+        self._hidden = {post_id: at for post_id, at in self._hidden.items() if now - at < HIDDEN_KNOWN}
         people: set[int] = set()
         asked: set[Receiver] = set()
         for one in news:
@@ -94,6 +101,9 @@ class Rights:
                     self.on_relations({one.subject, one.other})
                 case "post":
                     asked |= self._of_post(one.subject)
+                    self._hidden[one.subject] = now
+                    for subscription in self._followers(one.subject):
+                        subscription.doubt()
         asked |= {receiver for user_id in people for receiver in self._hub.by_user.get(user_id, ())}
         # Whose queue is held back may have items of anything in it; whose is not has sent them by now.
         for holder in _holders(self._hub.receivers):
@@ -110,9 +120,11 @@ class Rights:
 
     def _of_post(self, post_id: int) -> set[Receiver]:
         """Whoever follows or watches a post."""
+        return set(self._hub.watchers.get(post_id, ())) | {s.receiver for s in self._followers(post_id)}
+
+    def _followers(self, post_id: int) -> Set[Subscription]:
         stream = self._hub.streams.get(post_stream(post_id))
-        receivers = set(self._hub.watchers.get(post_id, ()))
-        return receivers | ({s.receiver for s in stream.subscriptions} if stream is not None else set())
+        return stream.subscriptions if stream is not None else frozenset()
 
     async def _recheck(self, holder: Holder) -> None:
         await self.separate(holder)
@@ -129,14 +141,32 @@ class Rights:
         return holder.rechecks == number and holder in self._hub.receivers
 
     def _take(self, holder: Holder, followed: dict[int, str], lost: set[int]) -> None:
-        for post_id in followed.keys() & lost:
-            subscription = holder.subscriptions.pop(followed[post_id], None)
-            if subscription is not None:
-                self._hub.unsubscribe(subscription)
-                holder.say(no_stream(followed[post_id]))
+        for post_id, label in followed.items():
+            subscription = holder.subscriptions.get(label)
+            if subscription is None or subscription.fading:
+                continue
+            if post_id not in lost:
+                subscription.trust()
+            elif post_id in self._hidden:
+                # The item that says why is on its way, or was held.
+                subscription.fade()
+                self._background.spawn("fade", self._fade, subscription)
+            else:
+                self._end_subscription(subscription)
         kept = holder.watched - lost
         self._hub.watch(holder, kept, holder.watched)
         holder.watched = kept
+
+    async def _fade(self, subscription: Subscription) -> None:
+        await asyncio.sleep(FADE)
+        self._end_subscription(subscription)
+
+    def _end_subscription(self, subscription: Subscription) -> None:
+        holder = cast("Holder", subscription.receiver)
+        if holder.subscriptions.get(subscription.label) is subscription:
+            del holder.subscriptions[subscription.label]
+            self._hub.unsubscribe(subscription)
+            holder.say(ended(subscription.label))
 
     async def _recheck_all(self, holders: list[Holder]) -> None:
         async def one(holder: Holder) -> None:
@@ -152,6 +182,10 @@ def _holders(receivers: Iterable[Receiver]) -> list[Holder]:
 
 
 def no_stream(label: str, request_id: str | int | None = None) -> ErrorFrame:
-    """The answer for a stream that is not there, not for this viewer, or not any more."""
-    detail = f"There is no stream {label}, or you may not follow it."
-    return ErrorFrame("forbidden_or_missing", detail, request_id, label if request_id is None else None)
+    """The answer for a stream that is not there or not for this viewer."""
+    return ErrorFrame("forbidden_or_missing", f"There is no stream {label}, or you may not follow it.", request_id)
+
+
+def ended(label: str) -> ErrorFrame:
+    """Tells that a subscription has ended, because its stream has or the right to it."""
+    return ErrorFrame("forbidden_or_missing", f"The stream {label} has ended for you.", stream=label)

@@ -34,7 +34,7 @@ def dedupe() -> None:
 
 def gap_fill() -> None:
     """Takes out: a hole is seen, held and repaired."""
-    from realtime.live.hub import Live, LiveStream, Subscription
+    from realtime.live.hub import Live, LiveStream, Offer, Subscription
     from realtime.live.inbox import Inbox
 
     in_order, to_its_turn = LiveStream.receive, Subscription.offer
@@ -44,10 +44,10 @@ def gap_fill() -> None:
             self.offset = item.offset - 1
         in_order(self, item)
 
-    def offer(self: Subscription, epoch: str, offset: int, frame: bytes) -> None:
-        if self.opened and epoch == self.epoch and offset > self.offset:
-            self.offset = offset - 1
-        to_its_turn(self, epoch, offset, frame)
+    def offer(self: Subscription, offer: Offer) -> None:
+        if self.opened and offer.epoch == self.epoch and offer.offset > self.offset:
+            self.offset = offer.offset - 1
+        to_its_turn(self, offer)
 
     async def nothing(_self: Inbox) -> None:
         await asyncio.sleep(0)
