@@ -395,14 +395,11 @@ async def test_a_node_that_may_have_missed_a_revocation_asks_for_every_item(site
 
 async def test_five_hundred_viewers_who_come_back_together_are_one_batch(site: Site) -> None:
     async def crowd(connection: AsyncConnection) -> list[int]:
-        made = []
-        for number in range(500):
-            made.append(
-                await users.add(
-                    connection, username=f"crowd{number}", name="x", email=None, password_hash="x", now=START
-                )
-            )
-        return made
+        async def one(number: int) -> int:
+            name = f"crowd{number}"
+            return await users.add(connection, username=name, name=name, email=None, password_hash="x", now=START)
+
+        return [await one(number) for number in range(500)]
 
     author = await site.person()
     viewers = await site.write(crowd)
