@@ -19,7 +19,6 @@ from structlog.testing import capture_logs
 from db import redis as keys
 from feed.background import Background
 from feed.streams import Item, Reading, Top
-from realtime.live import inbox as inbox_module
 from realtime.live.connection import Connection
 from realtime.live.conversation import Conversations
 from realtime.live.hub import Hub, Receiver
@@ -239,11 +238,14 @@ class World:
         deeds += self._within("restart", self.store.restart)
         deeds += self._within("trim", self.store.trim)
         deeds += self._within("check", lambda: self.loop.start(self.inbox.check()))
-        for client in self.clients[:1]:
-            client.read()
-            deeds += self._within("come back", lambda: self.come(client.position))
-            deeds += self._within("from another node", lambda: self.come(At(self.store.epoch, self.store.top)))
+        deeds += self._within("come back", self._come_back)
+        deeds += self._within("from another node", lambda: self.come(At(self.store.epoch, self.store.top)))
         return deeds
+
+    def _come_back(self) -> None:
+        """The first client's user opens another socket where that client has got to."""
+        self.clients[0].read()
+        self.come(self.clients[0].position)
 
     def _within(self, name: str, deed: Callable[[], Any]) -> list[tuple[str, Callable[[], None]]]:
         if not self.budget.get(name.replace(" ", "_")):
@@ -325,13 +327,18 @@ FRESH, BEHIND, AT_TOP = None, At("a", 0), At("a", 2)
 
 @pytest.mark.parametrize(
     ("starts", "appends"),
-    [([FRESH], 3), ([BEHIND], 2), ([AT_TOP], 2), ([FRESH, FRESH], 1), ([FRESH, BEHIND], 1), ([BEHIND, AT_TOP], 0)],
+    [([FRESH], 3), ([BEHIND], 3), ([AT_TOP], 3), ([FRESH, FRESH], 1), ([FRESH, BEHIND], 1), ([BEHIND, AT_TOP], 0)],
 )
 def test_nothing_is_missed_or_told_twice_in_whatever_order_a_join_and_the_items_come(
     starts: list[At | None], appends: int
 ) -> None:
     runs = explore(every(), complete, starts=starts, top=2, append=appends)
     assert runs > 1
+
+
+@pytest.mark.parametrize("start", [FRESH, BEHIND])
+def test_nothing_is_missed_either_when_a_message_comes_between_two_steps_of_a_task(start: At | None) -> None:
+    assert explore(every(), complete, starts=[start], top=1, append=1, hops=True) > 1
 
 
 @pytest.mark.parametrize(("start", "appends"), [(FRESH, 3), (BEHIND, 2)])
