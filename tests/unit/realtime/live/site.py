@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -76,7 +76,7 @@ class Truth:
         friends = [person for person in self.people if ordered(person, post.author) in self.friends]
         return [post.author, *(friends if post.visibility != "only_me" else ())]
 
-    def revoke(self, kind: Any, subject: int, other: int, change: Any) -> Revocation:
+    def revoke(self, kind: Any, subject: int, other: int, change: Callable[[], Any]) -> Revocation:
         """Makes a change and writes its row; notes what it ended."""
         row = Revocation(next(self._ids), kind, subject, other)
         pairs = list(itertools.product(self.people, self.posts))

@@ -77,11 +77,14 @@ class Site(RuleBasedStateMachine):
         self.numbers = itertools.count(1)
         self.runs = itertools.count(1)
 
-    @initialize(friends=st.sets(pairs.map(lambda pair: ordered(*pair))))
-    def begin(self, friends: set[tuple[int, int]]) -> None:
-        self.truth.friends |= friends
+    @initialize(strangers=st.sets(pairs.map(lambda pair: ordered(*pair)), max_size=1), at_home=st.booleans())
+    def begin(self, strangers: set[tuple[int, int]], at_home: bool) -> None:
+        """Most are friends, and everybody has a socket."""
+        self.truth.friends |= set(itertools.combinations(PEOPLE, 2)) - strangers
         for node in self.nodes:
             self.loop.do(node.open())
+        for user in PEOPLE:
+            self._come(user, 0 if at_home else user % 2, {})
 
     def pull(self) -> None:
         for node in self.nodes:
@@ -89,7 +92,7 @@ class Site(RuleBasedStateMachine):
 
     # --- people act --------------------------------------------------------------------------------------------------
 
-    @rule(author=people, visibility=st.sampled_from(list(WIDTH)))
+    @rule(author=people, visibility=st.sampled_from(["friends", "friends", "public", "only_me"]))
     def write(self, author: int, visibility: str) -> None:
         post_id = len(self.truth.posts) + 1
         self.truth.posts[post_id] = Post(author, visibility)
@@ -99,80 +102,58 @@ class Site(RuleBasedStateMachine):
         return [post_id for post_id, post in self.truth.posts.items() if not post.deleted]
 
     @precondition(lambda self: self._living())
-    @rule(data=st.data(), visibility=st.sampled_from([None, *WIDTH]))
-    def edit(self, data: st.DataObject, visibility: str | None) -> None:
+    @rule(data=st.data(), deed=st.sampled_from(["edit", "widen", "narrow", "narrow", "delete", "comment", "comment"]))
+    def change_a_post(self, data: st.DataObject, deed: str) -> None:
         post_id = data.draw(st.sampled_from(self._living()))
         post = self.truth.posts[post_id]
-        new = visibility or post.visibility
+        if deed == "delete":
+            self._revoke("post", post_id, post.version + 1, lambda: self._change(post, deleted=True))
+            self._promise("post.deleted", post_id, before=post.visibility)
+        elif deed == "comment":
+            self._comment(post_id, data.draw(people))
+        else:
+            self._edit(post_id, post, {"widen": "public", "narrow": "only_me"}.get(deed, post.visibility))
+
+    def _edit(self, post_id: int, post: Post, visibility: str) -> None:
         before = post.visibility
-
-        def change() -> None:
-            post.version += 1
-            post.visibility = new
-
-        if WIDTH[new] < WIDTH[before]:
-            self._revoke("post", post_id, post.version + 1, change)
+        if WIDTH[visibility] < WIDTH[before]:
+            self._revoke("post", post_id, post.version + 1, lambda: self._change(post, visibility=visibility))
             self._promise("post.hidden", post_id, before=before)
             self._promise("post.edited", post_id, narrowed=True)
         else:
-            change()
-            self._promise("post.created" if WIDTH[new] > WIDTH[before] else "post.edited", post_id)
+            self._change(post, visibility=visibility)
+            self._promise("post.created" if WIDTH[visibility] > WIDTH[before] else "post.edited", post_id)
 
-    @precondition(lambda self: self._living())
-    @rule(data=st.data())
-    def delete(self, data: st.DataObject) -> None:
-        post_id = data.draw(st.sampled_from(self._living()))
-        post = self.truth.posts[post_id]
+    @staticmethod
+    def _change(post: Post, **values: Any) -> None:
+        post.version += 1
+        for name, value in values.items():
+            setattr(post, name, value)
 
-        def change() -> None:
-            post.version += 1
-            post.deleted = True
-
-        self._revoke("post", post_id, post.version + 1, change)
-        self._promise("post.deleted", post_id, before=post.visibility)
-
-    @precondition(lambda self: self._living())
-    @rule(data=st.data(), author=people)
-    def comment(self, data: st.DataObject, author: int) -> None:
-        post_id = data.draw(st.sampled_from(self._living()))
+    def _comment(self, post_id: int, author: int) -> None:
         if self.truth.sees(author, post_id):
             number = next(self.numbers)
             made = event(number, "comment.created", author, post_id, about=number, version=1)
             self.outbox.append(lambda: (made, [post_stream(post_id)]))
 
-    @rule(pair=pairs)
-    def befriend(self, pair: list[int]) -> None:
-        low, high = ordered(*pair)
-        if (low, high) not in self.truth.blocks | self.truth.friends:
-            self._revoke("friends", low, high, lambda: self.truth.friends.add((low, high)))
-
-    @rule(pair=pairs)
-    def part(self, pair: list[int]) -> None:
-        low, high = ordered(*pair)
-        if (low, high) in self.truth.friends:
-            self._revoke("parted", low, high, lambda: self.truth.friends.discard((low, high)))
-
-    @rule(pair=pairs)
-    def block(self, pair: list[int]) -> None:
-        low, high = ordered(*pair)
-
-        def change() -> None:
-            self.truth.friends.discard((low, high))
-            self.truth.blocks.add((low, high))
-
-        if (low, high) not in self.truth.blocks:
-            self._revoke("parted", low, high, change)
+    @rule(pair=pairs, block=st.booleans())
+    def relate(self, pair: list[int], block: bool) -> None:
+        """Turns a friendship, or a block, into its contrary."""
+        low, high = both = ordered(*pair)
+        friends, blocks = self.truth.friends, self.truth.blocks
+        if both in blocks:
+            self._revoke("parted", low, high, lambda: blocks.discard(both))
+        elif block:
+            self._revoke("parted", low, high, lambda: (friends.discard(both), blocks.add(both)))
             for to, about in ((low, high), (high, low)):
                 made = event(next(self.numbers), "author.hidden", about, 0, about=about, version=1)
                 self.outbox.append(lambda to=to, made=made: (made, [me(to)]))  # type: ignore[misc]
+        elif both in friends:
+            self._revoke("parted", low, high, lambda: friends.discard(both))
+        else:
+            self._revoke("friends", low, high, lambda: friends.add(both))
 
-    @rule(pair=pairs)
-    def unblock(self, pair: list[int]) -> None:
-        low, high = ordered(*pair)
-        if (low, high) in self.truth.blocks:
-            self._revoke("parted", low, high, lambda: self.truth.blocks.discard((low, high)))
-
-    def _revoke(self, kind: str, subject: int, other: int, change: Callable[[], None]) -> None:
+    def _revoke(self, kind: str, subject: int, other: int, change: Callable[[], Any]) -> None:
         row = self.truth.revoke(kind, subject, other, change)
         order = msgspec.json.encode({"v": 1, "revoked": [row]})
         self.loop.do(self.redis.publish(keys.CONTROL, order))
@@ -255,13 +236,10 @@ class Site(RuleBasedStateMachine):
     async def _hear(self, node: Node, message: tuple[str, bytes]) -> None:
         node.hear(message)
 
-    @rule(node=st.sampled_from([0, 1]))
-    def look(self, node: int) -> None:
-        self.loop.do(self.nodes[node].known.look())
-
-    @rule(node=st.sampled_from([0, 1]))
-    def check(self, node: int) -> None:
-        self.loop.do(self.nodes[node].inbox.check())
+    @rule(node=st.sampled_from([0, 1]), check=st.booleans())
+    def look(self, node: int, check: bool) -> None:
+        """At the table of revocations, or at where the streams stand."""
+        self.loop.do(self.nodes[node].inbox.check() if check else self.nodes[node].known.look())
         self.pull()
 
     # --- sockets -----------------------------------------------------------------------------------------------------
@@ -331,14 +309,13 @@ class Site(RuleBasedStateMachine):
 
     # --- stores and time ---------------------------------------------------------------------------------------------
 
-    @rule()
-    def restart_the_store(self) -> None:
-        """It comes back with what it had, perhaps less: its run id is new."""
-        streams_module.RUN_ID = f"run{next(self.runs)}"
-
-    @rule()
-    def empty_the_store(self) -> None:
-        self.loop.do(self.redis._client.flushall())
+    @rule(emptied=st.booleans())
+    def restart_the_store(self, emptied: bool) -> None:
+        """It comes back with what it had, under a new run id; or somebody has emptied it."""
+        if emptied:
+            self.loop.do(self.redis._client.flushall())
+        else:
+            streams_module.RUN_ID = f"run{next(self.runs)}"
 
     @rule(seconds=st.sampled_from([0.5, IDLE, LAG_WITHIN + 1.0]))
     def pass_time(self, seconds: float) -> None:
@@ -377,8 +354,8 @@ class Site(RuleBasedStateMachine):
         while self.away:
             self._come(self.away[0][0], 0, self.away.pop(0)[1])
         for node in (0, 1, 0, 1):  # a stream that was gone is registered by the first round
-            self.look(node)
-            self.check(node)
+            self.look(node, check=False)
+            self.look(node, check=True)
             self.drain()
         self.the_workers_catch_up()
         self.deliver_all()
@@ -396,7 +373,7 @@ class Site(RuleBasedStateMachine):
 TestSite = Site.TestCase
 TestSite.settings = settings(
     max_examples=30,
-    stateful_step_count=40,
+    stateful_step_count=50,
     deadline=None,
     database=None,
     derandomize=True,
