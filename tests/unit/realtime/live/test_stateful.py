@@ -57,7 +57,7 @@ class Site(RuleBasedStateMachine):
         self.loop = VirtualLoop()
         self.truth = Truth(PEOPLE)
         self.stack = ExitStack()
-        self.stack.enter_context(capture_logs())
+        self.log = self.stack.enter_context(capture_logs())
         modules = (hub_module, inbox_module, conversation_module, connection_module)
         self.stack.enter_context(clock_of(self.loop, *modules))
         table = SimpleNamespace(floor=self.truth.floor, newer=self.truth.newer)
@@ -328,6 +328,10 @@ class Site(RuleBasedStateMachine):
     @invariant()
     def whoever_is_gone_was_told_nothing_wrong(self) -> None:
         self._gone()
+
+    @invariant()
+    def no_task_has_died(self) -> None:
+        assert [entry for entry in self.log if entry["log_level"] == "error"] == []
 
     @invariant()
     def nobody_holds_more_than_the_limit(self) -> None:

@@ -12,6 +12,10 @@ from unittest import mock
 T = TypeVar("T")
 
 
+class Fault(Exception):
+    """Something that a loop tells of without an exception."""
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Where another loop would wait for its next timer, this one is there already. Nothing real may be waited for."""
 
@@ -28,6 +32,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             return events
 
         self._selector.select = jump  # type: ignore[attr-defined]
+        self._faults: list[BaseException] = []
+        self.set_exception_handler(lambda _loop, context: self._faults.append(context.get("exception", Fault(context))))
 
     def time(self) -> float:
         """Virtual monotonic seconds."""
@@ -40,8 +46,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return result
 
     def pass_time(self, seconds: float) -> None:
-        """So much time passes, and everything that it brings happens."""
+        """So much time passes, and everything that it brings happens. Raises what a callback raised."""
         self.run_until_complete(asyncio.sleep(seconds))
+        if self._faults:
+            raise self._faults.pop()
 
     def finish(self) -> None:
         """Cancels every task and closes."""
