@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -33,6 +33,7 @@ from realtime.live.inbox import IDLE, Inbox
 from realtime.live.protocol import At
 from realtime.live.rights import Rights
 from realtime.live.session import Join
+from tests.unit.realtime.live.fakes import Wire
 from tests.unit.realtime.live.virtual_time import VirtualLoop
 
 START = datetime(2026, 11, 21, 3, tzinfo=UTC)
@@ -204,32 +205,6 @@ class Node:
         await self.inbox.leave_all([(name, f"n:{self.inbox.node}") for name in names])
 
 
-class Wire:
-    """A transport; a reader that stalls leaves the bytes in it."""
-
-    def __init__(self, told: Any) -> None:
-        self.told = told
-        self.stalled = False
-        self.buffered = 0
-        self.aborted = False
-
-    def write(self, data: bytes) -> None:
-        if self.stalled:
-            self.buffered += len(data)
-        while data:
-            size, start = data[1], 2
-            if size == 126:
-                size, start = int.from_bytes(data[2:4], "big"), 4
-            self.told(msgspec.json.decode(data[start : start + size]))
-            data = data[start + size :]
-
-    def get_write_buffer_size(self) -> int:
-        return self.buffered
-
-    def is_closing(self) -> bool:
-        return self.aborted
-
-
 class Client:
     """One socket of a user. `positions` is where it stands, by the rules of the contract."""
 
@@ -241,7 +216,8 @@ class Client:
         self.wire = Wire(self._told)
         self.open = False
         self.resyncs = 0
-        self._resumed = dict(positions)
+        self._resumed = dict(positions)  # what hello said
+        self._asked: dict[str, deque[At | None]] = defaultdict(deque)  # what each subscribe said, still unanswered
 
     async def live(self) -> None:
         """Says hello, and stays until it is closed from either side."""
@@ -261,15 +237,15 @@ class Client:
 
     async def subscribe(self, label: str) -> None:
         start = self.positions.get(label)
-        self._resumed = {label: start} if start else {}
+        self._asked[label].append(start)
         await self.node.conversations.carry_out(self.connection, Join(label, start, label), None)
 
     def _told(self, message: dict[str, Any]) -> None:
         match message:
             case {"type": "welcome", "streams": streams}:
-                self.positions = {label: self._joined(label, joined) for label, joined in streams.items()}
+                self.positions = {label: self._joined(self._resumed.get(label), at) for label, at in streams.items()}
             case {"type": "subscribed", "stream": label}:
-                self.positions[label] = self._joined(label, message)
+                self.positions[label] = self._joined(self._asked[label].popleft(), message)
             case {"type": "event", "stream": label, "offset": offset}:
                 at = self.positions[label]
                 assert offset == at.offset + 1, (label, at, message)
@@ -286,6 +262,8 @@ class Client:
                 self.positions[label] = At(message["epoch"], message["offset"])
                 self.resyncs += 1
             case {"type": "error", "code": "forbidden_or_missing"}:
+                if "id" in message:
+                    self._asked[message["id"]].popleft()
                 self.positions = {
                     label: at for label, at in self.positions.items() if label in self.connection.subscriptions
                 }
@@ -294,9 +272,10 @@ class Client:
             case _:
                 raise AssertionError(message)
 
-    def _joined(self, label: str, joined: dict[str, Any]) -> At:
+    def _joined(self, start: At | None, joined: dict[str, Any]) -> At:
         if joined["recovered"]:
-            return self._resumed[label]
+            assert start is not None
+            return start
         return At(joined["epoch"], joined["offset"])
 
     def _name(self, label: str) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -27,7 +26,7 @@ from realtime.live.joining import Joiner, Outcome
 from realtime.live.protocol import At
 from realtime.live.rights import Rights
 from realtime.live.session import Join
-from tests.unit.realtime.live.fakes import Known, body
+from tests.unit.realtime.live.fakes import Known, Wire, body
 from tests.unit.realtime.live.interleaving import Choices, Scheduler, every, some
 
 LABEL = "post:5"
@@ -110,27 +109,6 @@ class Grants:
 
     async def separated(self, _viewer: int) -> frozenset[int]:
         return frozenset()
-
-
-class Wire:
-    """A transport that keeps what was written, as messages."""
-
-    def __init__(self) -> None:
-        self.messages: list[dict[str, Any]] = []
-
-    def write(self, data: bytes) -> None:
-        while data:
-            size, start = data[1], 2
-            if size == 126:
-                size, start = int.from_bytes(data[2:4], "big"), 4
-            self.messages.append(msgspec.json.decode(data[start : start + size]))
-            data = data[start + size :]
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def is_closing(self) -> bool:
-        return False
 
 
 class Client:

@@ -45,7 +45,10 @@ PEOPLE = range(1, 4)
 KEEP = 16  # items of a log: few, so that some replays reach beyond it
 SMALL = {"CONGESTED": 800, "LAGGING": 2000, "CAUGHT_UP": 200, "LIMIT": 4000}  # bytes; an item has about 300
 
+DEEDS = ["edit", "widen", "narrow", "delete", "comment", "comment", "comment"]
+
 people = st.sampled_from(PEOPLE)
+mostly = st.sampled_from([True, True, True, False])
 pairs = st.lists(people, min_size=2, max_size=2, unique=True)
 
 
@@ -84,7 +87,11 @@ class Site(RuleBasedStateMachine):
         for node in self.nodes:
             self.loop.do(node.open())
         for user in PEOPLE:
+            self.write(user, "friends" if user == 1 else "public", at_once=False)
             self._come(user, 0 if at_home else user % 2, {})
+        for client, post_id in itertools.product(self.clients, self.truth.posts):
+            self.loop.do(client.subscribe(post_stream(post_id)))
+        self._happen(at_once=True)
 
     def pull(self) -> None:
         for node in self.nodes:
@@ -92,18 +99,25 @@ class Site(RuleBasedStateMachine):
 
     # --- people act --------------------------------------------------------------------------------------------------
 
-    @rule(author=people, visibility=st.sampled_from(["friends", "friends", "public", "only_me"]))
-    def write(self, author: int, visibility: str) -> None:
+    @rule(author=people, visibility=st.sampled_from(["friends", "friends", "public", "only_me"]), at_once=mostly)
+    def write(self, author: int, visibility: str, at_once: bool) -> None:
         post_id = len(self.truth.posts) + 1
         self.truth.posts[post_id] = Post(author, visibility)
         self._promise("post.created", post_id)
+        self._happen(at_once)
+
+    def _happen(self, at_once: bool) -> None:
+        """On a good day whatever is done is heard of everywhere, at once."""
+        if at_once:
+            self.the_workers_catch_up()
+            self.deliver_all()
 
     def _living(self) -> list[int]:
         return [post_id for post_id, post in self.truth.posts.items() if not post.deleted]
 
     @precondition(lambda self: self._living())
-    @rule(data=st.data(), deed=st.sampled_from(["edit", "widen", "narrow", "narrow", "delete", "comment", "comment"]))
-    def change_a_post(self, data: st.DataObject, deed: str) -> None:
+    @rule(data=st.data(), deed=st.sampled_from(DEEDS), at_once=mostly)
+    def change_a_post(self, data: st.DataObject, deed: str, at_once: bool) -> None:
         post_id = data.draw(st.sampled_from(self._living()))
         post = self.truth.posts[post_id]
         if deed == "delete":
@@ -113,6 +127,7 @@ class Site(RuleBasedStateMachine):
             self._comment(post_id, data.draw(people))
         else:
             self._edit(post_id, post, {"widen": "public", "narrow": "only_me"}.get(deed, post.visibility))
+        self._happen(at_once)
 
     def _edit(self, post_id: int, post: Post, visibility: str) -> None:
         before = post.visibility
@@ -136,8 +151,8 @@ class Site(RuleBasedStateMachine):
             made = event(number, "comment.created", author, post_id, about=number, version=1)
             self.outbox.append(lambda: (made, [post_stream(post_id)]))
 
-    @rule(pair=pairs, block=st.booleans())
-    def relate(self, pair: list[int], block: bool) -> None:
+    @rule(pair=pairs, block=st.booleans(), at_once=mostly)
+    def relate(self, pair: list[int], block: bool, at_once: bool) -> None:
         """Turns a friendship, or a block, into its contrary."""
         low, high = both = ordered(*pair)
         friends, blocks = self.truth.friends, self.truth.blocks
@@ -152,6 +167,7 @@ class Site(RuleBasedStateMachine):
             self._revoke("parted", low, high, lambda: friends.discard(both))
         else:
             self._revoke("friends", low, high, lambda: friends.add(both))
+        self._happen(at_once)
 
     def _revoke(self, kind: str, subject: int, other: int, change: Callable[[], Any]) -> None:
         row = self.truth.revoke(kind, subject, other, change)
@@ -295,16 +311,16 @@ class Site(RuleBasedStateMachine):
         self.pull()
 
     @some_open
-    @rule(data=st.data())
-    def stall(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), buffered=st.sampled_from([SMALL["CONGESTED"] + 1, SMALL["LAGGING"] - 1]))
+    def stall(self, data: st.DataObject, buffered: int) -> None:
         client = data.draw(st.sampled_from(self._open()))
-        client.wire.stalled, client.wire.buffered = True, SMALL["CONGESTED"] + 1
+        client.wire.stall(buffered)
 
     @some_open
     @rule()
     def drain(self) -> None:
         for client in self._open():
-            client.wire.stalled, client.wire.buffered = False, 0
+            client.wire.drain()
         self.loop.pass_time(1.0)
 
     # --- stores and time ---------------------------------------------------------------------------------------------
@@ -376,7 +392,7 @@ class Site(RuleBasedStateMachine):
 
 TestSite = Site.TestCase
 TestSite.settings = settings(
-    max_examples=30,
+    max_examples=60,
     stateful_step_count=50,
     deadline=None,
     database=None,
