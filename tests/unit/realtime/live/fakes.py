@@ -91,6 +91,9 @@ class Wire:
     def is_closing(self) -> bool:
         return self.aborted
 
+    def abort(self) -> None:
+        self.aborted = True
+
 
 class Known:
     """Verdicts by decree."""

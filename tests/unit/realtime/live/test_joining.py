@@ -16,17 +16,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from db import redis as keys
+from db.errors import StoreUnavailable
 from feed.background import Background
 from feed.streams import Item, Reading, Top
 from realtime.live.connection import Connection
 from realtime.live.conversation import Conversations
 from realtime.live.hub import Hub, Receiver
 from realtime.live.inbox import Inbox
-from realtime.live.joining import Joiner, Outcome
+from realtime.live.joining import Joiner, Outcome, Refused
 from realtime.live.protocol import At
 from realtime.live.rights import Rights
 from realtime.live.session import Join
-from tests.unit.realtime.live.fakes import Known, Wire, body
+from tests.unit.realtime.live.fakes import Known, Socket, Wire, body
 from tests.unit.realtime.live.interleaving import Choices, Scheduler, every, some
 
 LABEL = "post:5"
@@ -370,6 +371,78 @@ def test_a_crowd_on_a_bad_day_is_at_the_top_in_the_end(hops: bool) -> None:
         reorder=True,
         hops=hops,
     )
+
+
+# --- what a join costs, and what is left of one that fails -----------------------------------------------------------
+
+
+def test_a_crowd_that_comes_back_from_one_place_reads_the_log_once() -> None:
+    def read_once(world: World) -> None:
+        complete(world)
+        assert world.loop.trace.count("read") == 1
+
+    explore(some(50, seed=4), read_once, starts=[BEHIND] * 8, top=3)
+
+
+def test_who_comes_back_to_a_node_that_has_seen_everything_reads_nothing() -> None:
+    def reads_nothing(world: World) -> None:
+        world.loop.trace.clear()
+        world.come(At("a", 2))
+        world.run()
+        complete(world)
+        assert world.loop.trace == []
+
+    explore(some(20, seed=5), reads_nothing, starts=[BEHIND], top=3, append=2)
+
+
+@pytest.mark.parametrize("start", [FRESH, BEHIND])
+@pytest.mark.parametrize("label", [LABEL, "post:0", "post:x", "trending", "me:7", ""])
+def test_a_join_that_is_refused_leaves_nothing_subscribed(label: str, start: At | None) -> None:
+    world = World(Choices([]), starts=[], top=1)
+
+    class Nobody(Grants):
+        asked = 0
+
+        async def sees_post(self, _viewer: int, _post: int) -> bool:
+            """Seen at first, and not any more once it is joined."""
+            self.asked += 1
+            return self.asked == 1
+
+    joiner = Joiner(world.store, Nobody(), world.hub, world.inbox)  # type: ignore[arg-type]
+    joining = world.loop.create_task(joiner.join(Socket(), label, start))
+    world.run()
+    with pytest.raises(Refused):
+        joining.result()
+    assert [stream.subscriptions for stream in world.hub.streams.values()] == ([set()] if label == LABEL else [])
+
+
+def test_a_join_that_the_store_fails_leaves_nothing_subscribed() -> None:
+    world = World(Choices([]), starts=[], top=1)
+
+    async def gone(*_: Any) -> Top:
+        raise StoreUnavailable("redis", "gone")
+
+    world.store.join = gone  # type: ignore[method-assign]
+    joiner = world.conversations._joiner
+    joining = world.loop.create_task(joiner.join(Socket(), "me", None))
+    world.run()
+    with pytest.raises(StoreUnavailable):
+        joining.result()
+    assert world.hub.streams["me:1"].subscriptions == set()
+
+
+def test_a_client_that_goes_away_does_not_take_the_read_of_the_others_along() -> None:
+    for choices in every():
+        world = World(choices, starts=[], top=2)
+        joiner = world.conversations._joiner
+        gone, stays = (world.loop.create_task(joiner.join(Socket(), LABEL, BEHIND)) for _ in range(2))
+        world.loop._actions = lambda gone=gone: [] if gone.done() else [("cut", gone.cancel)]  # type: ignore[misc]
+        world.run()
+        outcome = stays.result()
+        assert outcome.recovered
+        assert [frame.offset for frame in outcome.frames] == [1, 2]
+        assert world.hub.streams[LABEL].subscriptions >= {outcome.subscription}
+        world.loop.finish()
 
 
 # --- the proof that this would be noticed ----------------------------------------------------------------------------
