@@ -251,6 +251,22 @@ def test_who_lags_is_not_told_positions_that_its_resync_has_still_to_tell(peer: 
     assert peer.page.claims == {"me": ("a", 1), "post:5": ("a", 1)}
 
 
+def test_an_answer_that_outlives_dropped_items_does_not_claim_them(peer: Peer) -> None:
+    peer.follow("me", 0)
+    peer.receive("me", 1)
+    assert len(peer.said) == 1
+    peer.page.stall(CONGESTED + 1)
+    peer.receive("me", 2)
+    peer.stream.ping()  # is queued behind the item, and stays when that is dropped
+    peer.page.stall(LAGGING + 1)
+    peer.receive("me", 3)
+    peer.loop.pass_time(LOOK[1])
+    assert peer.stream.lagging
+    peer.page.buffered = CONGESTED
+    assert [message["type"] for message in peer.said] == ["ping"]
+    assert peer.page.claims == {"me": ("a", 1)}
+
+
 def test_each_resync_claims_only_the_streams_that_have_been_told_of(peer: Peer) -> None:
     """Also between two resyncs of one tick the connection may break."""
     lag(peer)
