@@ -19,7 +19,7 @@ from feed.background import Background
 from feed.stores import Stores
 from feed.streams import Top
 from realtime.live import protocol
-from realtime.live.connection import Connection, Ending
+from realtime.live.connection import Ending
 from realtime.live.conversation import Conversations
 from realtime.live.events import COME_BACK_MS, POSITION, Chunks, EventStream, _wanted
 from realtime.live.gateway import Gateway
@@ -326,12 +326,6 @@ def test_whatever_ends_a_connection_is_the_last_thing_that_an_event_stream_says(
     assert page.messages[-1]["code"] == code.number
     assert shut == [code]
     assert page.aborted
-
-
-def test_a_websocket_and_an_event_stream_are_the_same_but_for_how_they_speak() -> None:
-    own = {name for name in vars(EventStream) if not name.startswith("__")}
-    assert own == {"send", "send_volatile", "reply", "say_bye", "ping", "_event"}
-    assert issubclass(EventStream, Connection)
 
 
 # --- what is asked for -----------------------------------------------------------------------------------------------

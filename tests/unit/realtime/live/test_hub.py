@@ -222,6 +222,17 @@ def test_a_hole_that_opens_while_a_connection_joins_becomes_its_resync(node: Nod
     assert late.heard == [("resync", EPOCH, 10), 11]
 
 
+@pytest.mark.parametrize("top", [Top(EPOCH, 3), Top("old", 9)])
+def test_a_join_that_ends_where_the_stream_is_not_any_more_is_a_resync(node: Node, top: Top) -> None:
+    """What lies between was delivered before this one subscribed, or belongs to a life that is over."""
+    node.join(5)
+    late = Socket()
+    subscription = node.hub.subscribe(late, NAME, "me")
+    subscription.open(top)
+    node.receive(6)
+    assert late.heard == [("resync", EPOCH, 5), 6]
+
+
 def test_what_a_stream_holds_is_bounded_and_the_newest_stay(node: Node) -> None:
     socket, _ = node.join(0)
     last = HELD_LIMIT + 100
