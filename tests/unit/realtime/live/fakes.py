@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from typing import Any
+
+import msgspec
 
 from feed.streams import Item
 from realtime.live.hub import Live
@@ -53,6 +55,44 @@ def told(frame: dict[str, Any]) -> Any:
     if frame["type"] == "skip":
         return ("skip", frame["offset"], frame["to"])
     return (frame["type"], frame["epoch"], frame["offset"])
+
+
+class Wire:
+    """A transport that reads what is written as websocket frames; a reader that stalls leaves the bytes in it."""
+
+    def __init__(self, told: Callable[[dict[str, Any]], None] | None = None) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.stalled = False
+        self.buffered = 0
+        self.aborted = False
+        self._told = told or (lambda message: self.messages.append(message))
+
+    def stall(self, buffered: int) -> None:
+        """From now on nothing is read, and so many bytes wait already."""
+        self.stalled, self.buffered = True, buffered
+
+    def drain(self) -> None:
+        """Everything is read, and from now on at once."""
+        self.stalled, self.buffered = False, 0
+
+    def write(self, data: bytes) -> None:
+        if self.stalled:
+            self.buffered += len(data)
+        while data:
+            size, start = data[1], 2
+            if size == 126:
+                size, start = int.from_bytes(data[2:4], "big"), 4
+            self._told(msgspec.json.decode(data[start : start + size]))
+            data = data[start + size :]
+
+    def get_write_buffer_size(self) -> int:
+        return self.buffered
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def abort(self) -> None:
+        self.aborted = True
 
 
 class Known:

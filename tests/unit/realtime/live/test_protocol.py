@@ -30,6 +30,7 @@ from realtime.live.protocol import (
     decode,
     encode,
     event_frame,
+    payload_of,
     websocket_frame,
 )
 
@@ -199,6 +200,7 @@ def test_an_event_frame_is_the_stored_body_behind_a_head(stream: str, offset: in
 def test_the_length_of_a_frame_is_written_in_the_shortest_form(size: int, head: bytes) -> None:
     payload = b"x" * size
     assert websocket_frame(payload) == head + payload
+    assert payload_of(websocket_frame(payload)) == payload
 
 
 # --- close codes -----------------------------------------------------------------------------------------------------

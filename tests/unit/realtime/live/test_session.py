@@ -331,3 +331,31 @@ def test_nothing_comes_out_of_a_closed_conversation() -> None:
     assert session.received_binary() == []
     assert session.tick(START + 10_000, FAR + 1) == ([], False)
     assert session.state == "closed"
+
+
+# --- what the gateway learns from it ---------------------------------------------------------------------------------
+
+
+def test_an_event_stream_is_pinged_and_its_silence_means_nothing() -> None:
+    session = opened()
+    session.mute = True
+    for round_ in (1, 2, 3):
+        assert session.tick(START + round_ * PING, WALL) == ([], True)
+        assert session.tick(START + round_ * PING + PONG_WITHIN, WALL) == ([], False)
+
+
+@pytest.mark.parametrize(
+    ("text", "active"),
+    [
+        ('{"type":"typing","post_id":"1"}', True),
+        ('{"type":"watch","id":1,"posts":[]}', True),
+        ('{"type":"subscribe","id":1,"stream":"post:1"}', True),
+        (PONG, False),
+        ('{"type":"ack","streams":{"me":1}}', False),
+        ("nonsense", False),
+    ],
+)
+def test_only_words_of_its_own_accord_show_that_somebody_is_there(text: str, active: bool) -> None:
+    session = opened()
+    session.received(text, START + 60)
+    assert session.active_at == (START + 60 if active else START)
