@@ -29,11 +29,8 @@ async def newer(connection: AsyncConnection, after: int, *, limit: int) -> list[
 
 async def floor(connection: AsyncConnection, since: datetime) -> int:
     """An id below every row that was made after `since`, and as high as can be."""
-    first = select(func.min(revocations.c.id)).where(revocations.c.created_at >= since)
-    found = (await connection.execute(first)).scalar()
-    if found is None:
-        found = ((await connection.execute(select(func.max(revocations.c.id)))).scalar() or 0) + 1
-    return int(found) - 1
+    older = select(func.max(revocations.c.id)).where(revocations.c.created_at < since)
+    return int((await connection.execute(older)).scalar() or 0)
 
 
 async def drop_older(connection: AsyncConnection, than: datetime, *, limit: int) -> int:

@@ -79,6 +79,7 @@ class Revocations:
         self._versions: dict[Topic, int] = {}  # post or comment -> version since which fewer people may see it
         self._parted: dict[int, set[int]] = {}
         self._ended: set[int] = set()
+        self._newest: dict[Topic, int] = {}  # pair or account -> newest id: what is learned late undoes nothing
         self._looked_at = monotonic() - STALE
         self._forgot_at = monotonic()
         self.on_learned: Callable[[list[Revocation]], None] = lambda _news: None
@@ -157,6 +158,8 @@ class Revocations:
             low, high = one.subject, one.other
             for topic in (("pair", low, high), ("person", low), ("person", high)):
                 self._learned[topic] = now
+            if not self._is_newest(("pair", low, high), one.id):
+                return
             for user, other in ((low, high), (high, low)):
                 if one.kind == "parted":
                     self._parted.setdefault(user, set()).add(other)
@@ -166,8 +169,14 @@ class Revocations:
             self._learned[(one.kind, one.subject)] = now
             if one.kind in ("post", "comment"):
                 self._versions[one.kind, one.subject] = max(one.other, self._versions.get((one.kind, one.subject), 0))
-            elif one.kind == "account":
+            elif one.kind == "account" and self._is_newest(("account", one.subject), one.id):
                 (self._ended.discard if one.other else self._ended.add)(one.subject)
+
+    def _is_newest(self, topic: Topic, number: int) -> bool:
+        newest = number > self._newest.get(topic, 0)
+        if newest:
+            self._newest[topic] = number
+        return newest
 
     def _raise_floor(self, now: float) -> None:
         """Ids learned long enough ago need not be read again; none below the highest of them can still appear."""
@@ -184,6 +193,7 @@ class Revocations:
         for topic in [topic for topic, learned in self._learned.items() if now - learned > self._remember]:
             del self._learned[topic]
             self._versions.pop(topic, None)
+            self._newest.pop(topic, None)
             if len(topic) == 3:
                 _, low, high = topic
                 self._parted.get(low, set()).discard(high)

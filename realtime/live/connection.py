@@ -78,7 +78,7 @@ class Connection:
 
     def presence_changed(self, user_id: int, state: PresenceState) -> None:
         """Marks a friend; `flush_volatile` sends the latest state."""
-        if len(self._presence) < MOST_PRESENCE:
+        if str(user_id) in self._presence or len(self._presence) < MOST_PRESENCE:
             self._presence[str(user_id)] = state
 
     # --- what the conversation calls ---------------------------------------------------------------------------------

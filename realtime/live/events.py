@@ -60,11 +60,17 @@ class Chunks(asyncio.Transport):
 
 
 class EventStream(Connection):
-    """A connection that is carried by server-sent events."""
+    """A connection that is carried by server-sent events.
+
+    Every frame claims, by its `id`, all that was queued before it; so nothing that is queued may be dropped. A slow
+    reader is closed instead, and resumes from the last id that it got.
+    """
+
+    lagging = False
 
     def send(self, frame: bytes) -> None:
-        """Queues an item, which a resync may replace."""
-        self.sender.enqueue(self._event(frame), item=True)
+        """Queues an item."""
+        self.sender.enqueue(self._event(frame))
 
     def send_volatile(self, frame: bytes) -> None:
         """Queues what a slow reader does without."""
@@ -72,8 +78,14 @@ class EventStream(Connection):
             self.sender.enqueue(self._event(frame))
 
     def reply(self, frame: bytes) -> None:
-        """Queues a frame that nothing replaces."""
+        """Queues any other frame."""
         self.sender.enqueue(self._event(frame))
+
+    def forget_unsent(self) -> None:
+        """Cuts a slow reader off: it may have lost the right to what is held back, and asks for it again."""
+        if self.sender.congested:
+            self.sender.close()
+            self.end_soon(protocol.GAP_FOUND)
 
     def say_bye(self) -> None:
         """Queues the good-bye: there is no close code here, so every planned end has one."""
@@ -88,9 +100,10 @@ class EventStream(Connection):
         self.sender.enqueue(b":\n\n")
         super().ping()
 
+    def _caught_up(self) -> None:
+        """Nothing was dropped."""
+
     def _event(self, frame: bytes) -> bytes:
-        if self.lagging:  # positions run ahead of what was sent, until the resync
-            return b"data: %b\n\n" % payload_of(frame)
         positions = ",".join(
             f"{label}={subscription.epoch}:{subscription.offset}"
             for label, subscription in self.subscriptions.items()

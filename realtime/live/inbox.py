@@ -93,7 +93,8 @@ class Inbox:
         stream.start(top)
         if stream.epoch != top.epoch:
             stream.restart(top)
-        return top
+        # Of two first joins the later answer may be heard first: the view is further, and what lies between has passed.
+        return Top(stream.epoch, max(top.offset, stream.offset))
 
     async def watch(self, posts: set[int]) -> None:
         """Makes sure that counts of these posts, watched in the hub, come to this node. Raises StoreUnavailable."""

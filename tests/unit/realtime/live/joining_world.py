@@ -232,7 +232,7 @@ class World:
         return [(name, once)]
 
     def _hear(self, message: bytes) -> None:
-        self.inbox._take(keys.inbox_channels(self.inbox.node)[0], message)
+        self.inbox._take(keys.Keys().inbox(0, self.inbox.node), message)
 
     def run(self) -> World:
         """Until nothing can happen any more; then everybody reads."""

@@ -180,8 +180,8 @@ class Node:
 
     async def open(self) -> None:
         """Subscribes to its channels and reads what was revoked."""
-        channels = (*keys.inbox_channels(self.inbox.node), keys.CONTROL)
-        self._subscription = await self._channels.enter_async_context(self._redis.subscription(*channels))
+        heard = self._redis.subscription(keys.CONTROL, inbox=self.inbox.node)
+        self._subscription = await self._channels.enter_async_context(heard)
         await self.known.look()
 
     async def close(self) -> None:

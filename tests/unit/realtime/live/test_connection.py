@@ -12,7 +12,7 @@ import pytest
 from feed.streams import Top
 from realtime.live import protocol
 from realtime.live.connection import MOST_PRESENCE, Connection
-from realtime.live.hub import Hub, Subscription
+from realtime.live.hub import Hub, Offer, Subscription
 from realtime.live.protocol import PostCounts, websocket_frame
 from realtime.live.sender import CAUGHT_UP, CONGESTED, LAGGING, LIMIT, LOOK
 from tests.unit.realtime.live.fakes import Known, Wire
@@ -215,7 +215,7 @@ def test_a_reader_who_is_far_too_slow_is_closed_and_nothing_of_its_queue_stays(p
 def test_a_ping_tells_the_positions_of_open_streams_behind_their_items(peer: Peer) -> None:
     me = peer.follow("me", 3)
     peer.follow("post:6", 8, opened=False)
-    me.offer("a", 4, websocket_frame(ITEM % 4))
+    me.offer(Offer("a", 4, websocket_frame(ITEM % 4)))
     peer.connection.ping()
     assert peer.said == [msgspec.json.decode(ITEM % 4), {"type": "ping", "streams": {"me": 4}}]
 

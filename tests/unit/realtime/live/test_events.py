@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +26,7 @@ from realtime.live.gateway import Gateway
 from realtime.live.hub import Hub
 from realtime.live.joining import Outcome
 from realtime.live.protocol import CODES, FAILED, NO_STORE, At, Code, event_frame, websocket_frame
-from realtime.live.sender import CONGESTED, LAGGING, LOOK
+from realtime.live.sender import LAG_WITHIN, LAGGING, LOOK
 from realtime.problems import BadRequest
 from tests.unit.realtime.live.fakes import Known, Wire, items
 from tests.unit.realtime.live.virtual_time import VirtualLoop
@@ -226,8 +226,8 @@ def test_welcome_of_a_stream_that_is_not_recovered_claims_where_it_stands(peer: 
 # --- slow readers ----------------------------------------------------------------------------------------------------
 
 
-def lag(peer: Peer) -> None:
-    """The reader stalls; more comes than can wait for it, and is dropped."""
+def stall(peer: Peer) -> None:
+    """The reader stalls with more waiting for it than a websocket's reader would be left with."""
     peer.follow("me", 0)
     peer.follow("post:5", 0)
     peer.receive("me", 1)
@@ -237,44 +237,35 @@ def lag(peer: Peer) -> None:
     peer.receive("me", 2)
     peer.receive("post:5", 2)
     peer.loop.pass_time(LOOK[0])
-    assert peer.stream.lagging
     peer.receive("me", 3)
-
-
-def test_who_lags_is_not_told_positions_that_its_resync_has_still_to_tell(peer: Peer) -> None:
-    """The connection may break before the resync: the client would come back behind items that it never got."""
-    lag(peer)
     peer.stream.ping()
-    peer.page.buffered = CONGESTED  # enough has been read for the ping to leave, not enough to have caught up
-    assert [message["type"] for message in peer.said] == ["ping"]
-    assert peer.stream.lagging
+
+
+def test_nothing_that_is_queued_is_dropped_so_that_every_id_tells_the_truth(peer: Peer) -> None:
+    stall(peer)
+    peer.page.drain()
+    told = [(m["type"], m.get("stream"), m.get("offset")) for m in peer.said]
+    assert told == [("event", "me", 2), ("event", "post:5", 2), ("event", "me", 3), ("ping", None, None)]
+    assert peer.page.claims == {"me": ("a", 3), "post:5": ("a", 2)}
+
+
+def test_a_reader_that_stays_behind_is_closed_and_has_claimed_only_what_it_got(peer: Peer) -> None:
+    stall(peer)
+    peer.loop.pass_time(LAG_WITHIN + 2 * LOOK[1])
+    assert peer.stream.ending == (protocol.SLOW_READER, None)
     assert peer.page.claims == {"me": ("a", 1), "post:5": ("a", 1)}
 
 
-def test_an_answer_that_outlives_dropped_items_does_not_claim_them(peer: Peer) -> None:
-    peer.follow("me", 0)
-    peer.receive("me", 1)
-    assert len(peer.said) == 1
-    peer.page.stall(CONGESTED + 1)
-    peer.receive("me", 2)
-    peer.stream.ping()  # is queued behind the item, and stays when that is dropped
-    peer.page.stall(LAGGING + 1)
-    peer.receive("me", 3)
-    peer.loop.pass_time(LOOK[1])
-    assert peer.stream.lagging
-    peer.page.buffered = CONGESTED
-    assert [message["type"] for message in peer.said] == ["ping"]
-    assert peer.page.claims == {"me": ("a", 1)}
-
-
-def test_each_resync_claims_only_the_streams_that_have_been_told_of(peer: Peer) -> None:
-    """Also between two resyncs of one tick the connection may break."""
-    lag(peer)
+def test_one_who_may_have_lost_a_right_to_what_waits_is_cut_off_without_it(peer: Peer) -> None:
+    stall(peer)
+    peer.loop.do(_call(peer.stream.forget_unsent))
     peer.page.drain()
-    assert [(m["type"], m["stream"], m["offset"]) for m in peer.said] == [("resync", "me", 3), ("resync", "post:5", 2)]
-    told = [line for chunk in peer.page.chunks for line in chunk.decode().split("\n") if line.startswith("id")]
-    assert told[-1] == "id: me=a:3,post:5=a:2"
-    assert told[-2] in ("id: me=a:3,post:5=a:1", "id: me=a:1,post:5=a:1")
+    assert peer.said == []
+    assert peer.stream.ending == (protocol.GAP_FOUND, None)
+
+
+async def _call(act: Callable[[], None]) -> None:
+    act()
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------
