@@ -44,10 +44,11 @@ Work = Callable[[AsyncConnection], Awaitable[T]]
 class Database:
     """The relational store. `dialect` is 'sqlite' or 'mysql' (MariaDB included)."""
 
-    def __init__(self, writer: AsyncEngine, fresh: AsyncEngine, replica: AsyncEngine) -> None:
+    def __init__(self, writer: AsyncEngine, fresh: AsyncEngine, replica: AsyncEngine, reserved: AsyncEngine) -> None:
         self._writer = writer
         self._fresh = fresh
         self._replica = replica
+        self._reserved = reserved
         self.dialect = "sqlite" if writer.dialect.name == "sqlite" else "mysql"
 
     @classmethod
@@ -58,9 +59,10 @@ class Database:
         size = settings.database_pool
         if make_url(url).get_backend_name() == "sqlite":
             fresh = _sqlite(url, pool=size)
-            return cls(_sqlite(url, pool=1, begin="BEGIN IMMEDIATE"), fresh, fresh)
+            return cls(_sqlite(url, pool=1, begin="BEGIN IMMEDIATE"), fresh, fresh, _sqlite(url, pool=1))
         fresh = _mysql(url, size, autocommit=True)
-        return cls(_mysql(url, size), fresh, _mysql(replica_url, size, autocommit=True) if replica_url else fresh)
+        replica = _mysql(replica_url, size, autocommit=True) if replica_url else fresh
+        return cls(_mysql(url, size), fresh, replica, _mysql(url, 1, autocommit=True))
 
     async def write(self, work: Work[T]) -> T:
         """Runs `work(connection)` in one transaction on the writer and returns its result after COMMIT.
@@ -100,11 +102,15 @@ class Database:
         raise AssertionError("unreachable")
 
     @asynccontextmanager
-    async def read(self, *, stale: bool = False) -> AsyncIterator[AsyncConnection]:
-        """A connection in autocommit for SELECTs: the newest committed state, or with `stale` perhaps the replica's."""
+    async def read(self, *, stale: bool = False, reserved: bool = False) -> AsyncIterator[AsyncConnection]:
+        """A connection in autocommit for SELECTs: the newest committed state, or with `stale` perhaps the replica's.
+
+        `reserved` takes a connection beside the pool, for the one reader that must not wait behind requests.
+        """
+        engine = self._reserved if reserved else self._replica if stale else self._fresh
         try:
             async with asyncio.timeout(READ_WITHIN):
-                async with (self._replica if stale else self._fresh).connect() as connection:
+                async with engine.connect() as connection:
                     yield connection
         except SQLAlchemyError as error:
             raise dialect.translate(error) from error
@@ -120,7 +126,7 @@ class Database:
 
     async def close(self) -> None:
         """Closes every pooled connection."""
-        for engine in {self._writer, self._fresh, self._replica}:
+        for engine in {self._writer, self._fresh, self._replica, self._reserved}:
             await engine.dispose()
 
 

@@ -260,7 +260,7 @@ outbox_workers = Table(
     **PLAIN,
 )
 
-# What ended somebody's right to see something, written with the change itself. Every edge reads the new rows once a
+# What ended somebody's right to see something, written with the change itself. Every edge reads the new rows twice a
 # second: the promise of open connections holds also while Redis is down. Kept for a day (`workers.clean_up`).
 revocations = Table(
     "revocations",

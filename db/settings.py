@@ -71,10 +71,10 @@ class Settings(BaseModel):
 
     # times
     session_days: float = Field(30.0, gt=0, description="Days until a sign-in expires.")
-    resume_window: float = Field(3600.0, ge=60, description="How long a stream outlives its last listener.")
+    resume_window: float = Field(3600.0, ge=60, le=43_200, description="How long a stream outlives its last listener.")
     stream_items: int = Field(512, ge=16, le=10_000, description="Items that a stream keeps for replay.")
     balancer_check: float = Field(
-        0.0, ge=0, le=10, description="Interval of a balancer's health checks, waited for before a drain; 0 = none."
+        0.0, ge=0, le=6, description="Interval of a balancer's health checks, waited for before a drain; 0 = none."
     )
     ping_seconds: int = Field(25, ge=1, le=50, description="Interval of live pings; half a balancer's idle time.")
 

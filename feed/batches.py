@@ -43,6 +43,10 @@ class Batches(Generic[K, V]):
                 for answer in batch.values():
                     answer.set_exception(error)
                     answer.exception()  # it may be that nobody waits any more
+            except asyncio.CancelledError:
+                for answer in batch.values():
+                    answer.cancel()
+                raise
             else:
                 for key, answer in batch.items():
                     answer.set_result(found.get(key))

@@ -96,6 +96,12 @@ class Grants:
             audience = await Audience.load(connection, viewer_id, {row.author_id for row in rows.values()})
         return {post_id for post_id, row in rows.items() if audience.sees_post(row)}
 
+    async def posts_of(self, post_ids: Collection[int], authors: Collection[int]) -> set[int]:
+        """Those of these posts that one of these people wrote. Raises StoreUnavailable."""
+        async with self._stores.sql.read() as connection:
+            rows = await posts.by_ids(connection, post_ids)
+        return {post_id for post_id, row in rows.items() if row.author_id in authors}
+
     async def sees_items(self, viewer_id: int, items: Sequence[Item]) -> set[int]:
         """Offsets of the items that the viewer may see now. Raises StoreUnavailable.
 

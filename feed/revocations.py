@@ -29,9 +29,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import revocations
 from db.engine import Database
+from db.errors import StoreUnavailable
 from feed.clock import Clock
 
 EVERY = 0.5  # seconds between two looks: with the work that follows, a right ends within one second
+LOOK_WITHIN = 1.5  # seconds of one look; one that hangs is worth less than the next
 STALE = 3.0  # seconds since the last look after which nothing is taken for granted
 SETTLE = 30.0  # seconds after which no transaction can still commit an id below those seen (longest: 15 s)
 PAGE = 1000  # rows of one look
@@ -97,13 +99,17 @@ class Revocations:
     async def run(self) -> None:
         """Looks for ever. Raises StoreUnavailable; its owner starts it again."""
         while True:
-            await self.look()
+            try:
+                async with asyncio.timeout(LOOK_WITHIN):
+                    await self.look()
+            except TimeoutError as error:
+                raise StoreUnavailable("sql", "no answer in time") from error
             await asyncio.sleep(EVERY)
 
     async def look(self) -> None:
         """Learns every row that is new. Raises StoreUnavailable."""
         started = self._monotonic()
-        async with self._sql.read() as connection:
+        async with self._sql.read(reserved=True) as connection:
             if self._floor is None:
                 since = self._clock() - timedelta(seconds=self._remember)
                 self._floor = await revocations.floor(connection, since)

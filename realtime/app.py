@@ -25,7 +25,7 @@ from realtime.routes import mount
 
 log = structlog.get_logger(__name__)
 
-SHUTDOWN = 5.0  # seconds that requests in flight have to finish; aiohttp waits twice this at most
+SHUTDOWN = 2.5  # seconds that requests in flight have to finish; aiohttp waits twice this at most
 BACKLOG = 1024  # connections that the kernel queues: a reconnect storm arrives at once
 KEEP_ALIVE = 75.0  # seconds; longer than the idle time of a balancer in front, so that it never meets a closed socket
 

@@ -145,8 +145,8 @@ def mount(app: web.Application) -> None:
     """Adds every path to the application."""
     for route in ROUTES:
         app.router.add_route(route.method, BASE + route.path.replace("{id}", r"{id:[1-9]\d{0,15}}"), endpoint(route))
-    app.router.add_get(f"{BASE}/live", live)
-    app.router.add_get(f"{BASE}/live/events", live_events)
+    app.router.add_get(f"{BASE}/live", live, allow_head=False)
+    app.router.add_get(f"{BASE}/live/events", live_events, allow_head=False)
     app.router.add_get("/livez", operations.livez)
     app.router.add_get("/readyz", operations.readyz)
     app.router.add_get("/metrics", operations.metrics)

@@ -10,17 +10,19 @@ import asyncio
 import itertools
 import secrets
 import time
-from collections.abc import Set
+from collections.abc import Callable, Set
 from typing import Any
 
 from feed import metrics
 from feed.accounts import Session as SignIn
+from feed.streams import Item
 from realtime.live import protocol
 from realtime.live.hub import Subscription
 from realtime.live.protocol import Bye, Code, Presence, PresenceState, websocket_frame
 from realtime.live.sender import Sender
 from realtime.live.session import Session
 
+TAKE_WITHIN = 0.4  # seconds that a socket has to take what a revocation may be about; with the look, within one
 MOST_PRESENCE = 1000  # friends whose latest state waits for a slow reader; more are dropped
 
 _numbers = itertools.count()
@@ -63,9 +65,9 @@ class Connection:
         """True while items are dropped; a resync follows."""
         return self.sender.lagging_since is not None
 
-    def send(self, frame: bytes) -> None:
-        """Queues an item, which a resync may replace."""
-        self.sender.enqueue(frame, item=True)
+    def send(self, frame: bytes, item: Item) -> None:
+        """Queues the frame of an item, which a resync may replace."""
+        self.sender.enqueue(frame, item)
 
     def send_volatile(self, frame: bytes) -> None:
         """Queues what a slow reader does without."""
@@ -91,10 +93,26 @@ class Connection:
         """Queues a message that nothing replaces."""
         self.reply(websocket_frame(protocol.encode(message)))
 
-    def forget_unsent(self) -> None:
-        """Takes back items that are held back: their reader may have lost the right to some. A resync follows."""
-        if self.sender.congested and self.sender.drop_items():
+    def forget_unsent(self, concerns: Callable[[Item], bool], *, cut: bool = False) -> None:
+        """Takes back what is held back of items that this concerns: a resync follows.
+
+        What the transport has cannot be taken back: with `cut`, a socket that does not take it now is cut off.
+        """
+        if self.sender.congested and self.sender.holds(concerns) and self.sender.drop_items():
             self._resync("revoked")
+        if cut and self.transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(TAKE_WITHIN, self._cut_off, self.sender.written)
+
+    def forget_person(self, user_id: int) -> None:
+        """Takes back the presence of a person."""
+        self._presence.pop(str(user_id), None)
+
+    def _cut_off(self, written: int) -> None:
+        """Cuts the connection when bytes that were with the transport at `written` are there still."""
+        if self.sender.written - self.transport.get_write_buffer_size() < written:
+            self.sender.close()
+            self.end_soon(protocol.SLOW_READER)
+            self.transport.abort()
 
     def watch(self, posts: Set[int]) -> None:
         """Notes the posts whose counts are wanted, each to be told once now."""

@@ -146,6 +146,8 @@ class Conversations:
         # Looked at again now that a revocation would find this connection: one in between is not missed.
         if self._revocations.signed_out(sign_in.id):
             raise Ending(protocol.BAD_TOKEN)
+        if self._revocations.ended(sign_in.user_id):
+            raise Ending(protocol.DISABLED)
         await self._rights.separate(connection)
 
     async def _join_all(
@@ -170,6 +172,7 @@ class Conversations:
             self._hub.unsubscribe(previous)  # first: what the new one replays must not come from the old one too
         generation = self._rights.generation
         outcome = await self._joiner.join(connection, label, start)
+        outcome.generation = generation
         connection.subscriptions[label] = outcome.subscription
         if self._rights.generation != generation and label != "me":
             await self._rights.recheck(connection)
@@ -189,7 +192,8 @@ class Conversations:
                 await asyncio.sleep(PACE)
             if connection.subscriptions.get(subscription.label) is not subscription:
                 break  # taken away meanwhile
-            if frame.item is not None and self._grants.doubts(connection.user_id, frame.item):
+            later = self._rights.generation != outcome.generation
+            if later and frame.item is not None and self._grants.doubts(connection.user_id, frame.item):
                 break  # a right ended while the socket took its time: opening behind the log is a resync
             subscription.offset = frame.offset
             connection.reply(frame.bytes)
@@ -206,6 +210,11 @@ class Conversations:
             outcome = await self._join(connection, label, start)
         except Refused:
             return connection.say(no_stream(label, request_id))
+        except StoreUnavailable:
+            if label == "me":
+                raise  # without it the connection is good for nothing
+            detail = "This stream cannot be joined now. Subscribe again in a moment."
+            return connection.say(ErrorFrame("rate_limited", detail, request_id))
         top = outcome.top
         connection.say(protocol.Subscribed(request_id, label, top.epoch, top.offset, outcome.recovered))
         return await self._open(connection, outcome)
@@ -216,6 +225,7 @@ class Conversations:
             generation = self._rights.generation
             seen = await self._grants.sees_posts(connection.user_id, wanted)
             self._hub.watch(connection, seen, connection.watched)
+            connection.watched = seen
             await self._inbox.watch(seen)
             # Read after this node is told of changes: what is shown is never older than what follows.
             async with self._stores.sql.read() as sql:

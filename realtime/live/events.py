@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import hdrs, web
 
 from feed.errors import Unauthenticated
+from feed.streams import Item
 from realtime.authentication import require_same_site, token_of
 from realtime.edge import EDGE
 from realtime.live import protocol
@@ -68,9 +70,14 @@ class EventStream(Connection):
 
     lagging = False
 
-    def send(self, frame: bytes) -> None:
-        """Queues an item."""
-        self.sender.enqueue(self._event(frame))
+    def __init__(self, transport: asyncio.Transport, task: asyncio.Task[Any], *, ping_seconds: int) -> None:
+        super().__init__(transport, task, ping_seconds=ping_seconds)
+        self.session.mute = True
+        self.sender.drops = False
+
+    def send(self, frame: bytes, item: Item) -> None:
+        """Queues the frame of an item."""
+        self.sender.enqueue(self._event(frame), item)
 
     def send_volatile(self, frame: bytes) -> None:
         """Queues what a slow reader does without."""
@@ -81,11 +88,13 @@ class EventStream(Connection):
         """Queues any other frame."""
         self.sender.enqueue(self._event(frame))
 
-    def forget_unsent(self) -> None:
-        """Cuts a slow reader off: it may have lost the right to what is held back, and asks for it again."""
-        if self.sender.congested:
+    def forget_unsent(self, concerns: Callable[[Item], bool], *, cut: bool = False) -> None:
+        """Cuts a slow reader off that has lost a right to what is held back: it comes back for the rest."""
+        if self.sender.congested and self.sender.holds(concerns):
             self.sender.close()
             self.end_soon(protocol.GAP_FOUND)
+        else:
+            super().forget_unsent(lambda _item: False, cut=cut)
 
     def say_bye(self) -> None:
         """Queues the good-bye: there is no close code here, so every planned end has one."""
@@ -138,14 +147,14 @@ async def serve_events(gateway: Gateway, request: web.Request) -> web.StreamResp
             return response
         bound_kernel_buffers(transport)
         connection = EventStream(Chunks(transport), task, ping_seconds=gateway.ping_seconds)
-        connection.session.mute = True
 
         async def talk() -> None:
             await gateway.conversations.greet(connection, token, None, streams)
             ticket.greeted()
             if watched:
                 await gateway.conversations.carry_out(connection, WatchCounts(watched, "watch"), token)
-            await asyncio.Event().wait()  # the peer says nothing more; the gateway sees when it has gone
+            if connection.ending is None:
+                await asyncio.Event().wait()  # the peer says nothing more; the gateway sees when it has gone
 
         async def shut(_code: Code) -> None:
             await response.write_eof()

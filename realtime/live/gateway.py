@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 TICK = 0.25  # seconds: counts leave at most four times a second
 SLICES = 4  # ticks that one round of deadlines takes: each is exact to a second
 CLOSES_PER_SECOND = 500  # sockets that are sent home while draining: others take them in
-DRAIN_WITHIN = 10.0  # seconds that the sending home takes at most
+DRAIN_WITHIN = 8.0  # seconds that the sending home takes at most
 COME_BACK = (500, 5000)  # ms after which a client that was sent home comes back: the least spread, and the longest
 
 

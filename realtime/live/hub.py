@@ -28,6 +28,7 @@ from feed.streams import Item, Top
 from realtime.live.protocol import PostCounts, Resync, Skip, TypingNow, encode, event_frame, websocket_frame
 
 HELD_LIMIT = 1024  # items held by one stream or subscription; more is a resync, not memory
+REMEMBERED = 512  # items that a stream keeps at most when older ones were read for somebody
 RECENT = 128  # newest items that a stream keeps here for clients that come back
 TYPISTS = 3  # people whose typing on one post is told in one tick: a crowd is told as a few
 
@@ -52,6 +53,7 @@ class Offer(msgspec.Struct, frozen=True):
     epoch: str
     offset: int
     frame: bytes | None
+    item: Item
     farewell: bytes | None = None
 
 
@@ -65,8 +67,11 @@ class Receiver(Protocol):
     def lagging(self) -> bool:
         """True while the reader is too slow for items."""
 
-    def send(self, frame: bytes) -> None:
-        """Queues a websocket frame."""
+    def send(self, frame: bytes, item: Item) -> None:
+        """Queues the frame of an item, which a resync may replace."""
+
+    def reply(self, frame: bytes) -> None:
+        """Queues a frame that nothing replaces."""
 
     def send_volatile(self, frame: bytes) -> None:
         """Queues a websocket frame that a slow reader does not get."""
@@ -132,10 +137,10 @@ class Subscription:
         self.opened = True
         self.epoch, self.offset = top.epoch, top.offset
         held, self._held = self._held, []
+        stream = self.stream
         for offer in held:
             if offer.epoch == self.epoch:
-                self.offer(offer)
-        stream = self.stream
+                self.offer(stream.judged_again(offer, self.receiver))
         if stream.epoch != self.epoch or stream.offset > self.offset:
             # The stream began anew, or more came than can be held, while the gate was closed.
             self.resync(Top(stream.epoch, stream.offset), "held")
@@ -153,16 +158,16 @@ class Subscription:
         elif epoch == self.epoch and offset == self.offset + 1 and frame is not None:
             self.offset = offset
             if not self.receiver.lagging:
-                self.receiver.send(frame)
+                self.receiver.send(frame, offer.item)
         elif epoch != self.epoch or offset > self.offset:
             self.resync(Top(epoch, offset), "doubt" if frame is None else "gap")
 
     def _part(self, offset: int, farewell: bytes) -> None:
         """Tells why the stream ends for this connection; what stands before it is nothing to it."""
         if offset > self.offset + 1:
-            self.receiver.send(websocket_frame(encode(Skip(self.label, self.offset + 1, offset - 1))))
+            self.receiver.reply(websocket_frame(encode(Skip(self.label, self.offset + 1, offset - 1))))
         self.offset = offset
-        self.receiver.send(farewell)
+        self.receiver.reply(farewell)
         self.stream.hub.wants_end(self)
 
     def resync(self, top: Top, reason: str) -> None:
@@ -172,7 +177,7 @@ class Subscription:
         self.epoch, self.offset = top.epoch, top.offset
         if not self.receiver.lagging:
             metrics.LIVE_RESYNCS.labels(reason).inc()
-            self.receiver.send(websocket_frame(encode(Resync(self.label, top.epoch, top.offset))))
+            self.receiver.reply(websocket_frame(encode(Resync(self.label, top.epoch, top.offset))))
 
 
 class LiveStream:
@@ -256,7 +261,8 @@ class LiveStream:
         """Older items, read from the log: kept when they join up with those that are here."""
         first = self.recent[0].offset if self.recent else self.offset + 1
         if items and items[0].epoch == self.epoch and items[-1].offset >= first - 1:
-            self.recent.extendleft(live for live in reversed(items) if live.offset < first)
+            older = [live for live in reversed(items) if live.offset < first]
+            self.recent.extendleft(older[: REMEMBERED - len(self.recent)])
 
     def _hold(self, live: Live) -> None:
         """Keeps an item, also of another epoch: it may overtake the restart that makes it the present one."""
@@ -270,6 +276,20 @@ class LiveStream:
         for live in sorted((live for live in held if live.epoch == self.epoch), key=lambda live: live.offset):
             self.receive(live)
 
+    def judged_again(self, offer: Offer, receiver: Receiver) -> Offer:
+        """An offer that was held for a while: a right may have ended since."""
+        item, known = offer.item, self.hub.verdicts
+        if item.kind in TO_FORGET or offer.frame is None:
+            return offer
+        if receiver in self.hub.denied.get(item.actor, ()):
+            return msgspec.structs.replace(
+                offer, frame=websocket_frame(encode(Skip(self.label, offer.offset, offer.offset)))
+            )
+        parted = self.label == "me" and item.kind in POSTS and receiver.user_id in known.parted_from(item.actor)
+        if parted or known.ended(item.actor) or known.outdated(item.kind, item.object, item.version):
+            return msgspec.structs.replace(offer, frame=None)
+        return offer
+
     def _deliver(self, live: Live) -> None:
         """Encodes once, hands the same bytes to everyone. Who must not hear of the actor gets a skip instead; who may
         have lost the right on the way is told to read the state again."""
@@ -281,7 +301,7 @@ class LiveStream:
             return
         epoch, offset, item = live.epoch, live.offset, live.item
         event = websocket_frame(event_frame(self.label, offset, live.body))
-        offer = Offer(epoch, offset, event, event if item.kind in FAREWELLS else None)
+        offer = Offer(epoch, offset, event, item, event if item.kind in FAREWELLS else None)
         skip = websocket_frame(encode(Skip(self.label, offset, offset)))
         denied: Set[Receiver] = frozenset()
         parted: Set[int] = frozenset()
@@ -289,17 +309,17 @@ class LiveStream:
             known = self.hub.verdicts
             denied = self.hub.denied.get(item.actor, denied)
             if known.ended(item.actor) or known.outdated(item.kind, item.object, item.version):
-                offer = Offer(epoch, offset, None)
+                offer = Offer(epoch, offset, None, item)
             if self.label == "me" and item.kind in POSTS:
                 parted = known.parted_from(item.actor)
         elif item.kind == HIDDEN and self.label != "me":
-            offer = Offer(epoch, offset, skip, event)  # whoever still follows the post has not lost it
+            offer = Offer(epoch, offset, skip, item, event)  # whoever still follows the post has not lost it
         metrics.COMMIT_TO_FRAME.observe(age(live.body))
         if not denied and not parted:
             for subscription in list(self.subscriptions):
                 subscription.offer(offer)
             return
-        hidden, unsure = Offer(epoch, offset, skip), Offer(epoch, offset, None)
+        hidden, unsure = Offer(epoch, offset, skip, item), Offer(epoch, offset, None, item)
         for subscription in list(self.subscriptions):
             receiver = subscription.receiver
             subscription.offer(hidden if receiver in denied else unsure if receiver.user_id in parted else offer)

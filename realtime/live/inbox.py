@@ -32,9 +32,10 @@ from realtime.live.protocol import At, PostCounts
 log = structlog.get_logger(__name__)
 
 WAIT = 1.0  # seconds that one wait for a message lasts; bounds how late a deaf inbox is left
+TURN = 0.005  # seconds of messages after which others have their turn
 IDLE = 15.0  # seconds that a stream without subscriptions is kept: a network that was away for a moment comes back
 IDLE_EVERY = 1.0  # seconds between looks for idle streams
-TOUCHED_AT_ONCE = 200  # streams per touch or leave call
+TOUCHED_AT_ONCE = 2000  # streams of one look: between two others have their turn
 REPAIRS_AT_ONCE = 16  # after a restart of the store every stream repairs: requests need connections too
 REPAIR_PAUSE = 0.2  # seconds before a repair that met an unreachable store is tried again
 PROBE = 3.0  # seconds between probes, and that one has to come back: a deaf inbox is found within two of them
@@ -119,9 +120,11 @@ class Inbox:
         async with self._redis.subscription(keys.CONTROL, keys.PRESENCE, inbox=self.node) as subscription:
             self._deaf, self._since = False, time.monotonic()
             self._background.spawn("inbox_check", self.check)
+            turn = time.monotonic()
             while not self._deaf:
                 message = await subscription.next(WAIT)
                 if message is None:
+                    turn = time.monotonic()
                     continue
                 channel, data = message
                 metrics.INBOX_MESSAGES.inc()
@@ -129,6 +132,9 @@ class Inbox:
                     self._take(channel, data)
                 except (ValueError, KeyError, msgspec.DecodeError):
                     log.exception("inbox_message_refused", channel=channel, size=len(data))
+                if time.monotonic() - turn > TURN:
+                    await asyncio.sleep(0)
+                    turn = time.monotonic()
         raise StoreUnavailable("redis", "a probe did not come back")
 
     def _take(self, channel: str, data: bytes) -> None:
@@ -169,7 +175,7 @@ class Inbox:
         """Renews every registration; a stream that is behind or gone is repaired. Raises StoreUnavailable."""
         names = list(self._hub.streams)
         for start in range(0, len(names), TOUCHED_AT_ONCE):
-            part = names[start : start + TOUCHED_AT_ONCE]
+            part = [name for name in names[start : start + TOUCHED_AT_ONCE] if name in self._hub.streams]
             tops = await self._streams.touch([(name, f"n:{self.node}") for name in part])
             for name, top in tops.items():
                 stream = self._hub.streams.get(name)
@@ -245,8 +251,7 @@ class Inbox:
     async def leave_all(self, fields: list[tuple[str, str]]) -> None:
         """Takes registrations back."""
         try:
-            for start in range(0, len(fields), TOUCHED_AT_ONCE):
-                await self._streams.leave(fields[start : start + TOUCHED_AT_ONCE])
+            await self._streams.leave(fields)
         except StoreUnavailable as error:
             log.debug("leave_lost", cause=str(error))  # the registrations expire by themselves
 

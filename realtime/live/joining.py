@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import msgspec
 
 from feed import metrics
-from feed.events import HIDDEN, TO_FORGET
+from feed.events import HIDDEN, TO_FORGET, age
 from feed.grants import Grants
 from feed.streams import Item, Streams, Top, me
 from feed.streams import post as post_stream
@@ -37,7 +37,7 @@ class Frame(msgspec.Struct, frozen=True):
 
     offset: int
     bytes: bytes
-    item: Item | None = None  # None: nothing to ask about, or just asked
+    item: Item | None = None  # None: a skip
 
 
 class Outcome(msgspec.Struct):
@@ -47,6 +47,7 @@ class Outcome(msgspec.Struct):
     top: Top
     recovered: bool
     frames: list[Frame]
+    generation: int = 0  # of the rights that the frames were judged by
 
 
 class Joiner:
@@ -103,7 +104,6 @@ class Joiner:
         metrics.LIVE_REPLAYS.labels("not_recovered" if missed is None else source).inc()
         if not missed:
             return missed if missed is None else []
-        asked = {live.offset for live in missed if self._grants.doubts(receiver.user_id, live.item)}
         allowed = await self._grants.sees_items(receiver.user_id, [live.item for live in missed])
         for live in missed:
             kind = live.item.kind
@@ -111,12 +111,14 @@ class Joiner:
                 live.item.actor in receiver.denied and kind not in TO_FORGET
             ):
                 allowed.discard(live.offset)
-        return _frames(stream.label, missed, allowed, asked)
+        return _frames(stream.label, missed, allowed)
 
     def _from_memory(self, stream: LiveStream, start: At, top: Top) -> list[Live] | None:
         recent = stream.since(start.epoch, start.offset)
         if recent is None or stream.offset < top.offset:
             return None
+        if recent and age(recent[0].body) >= self._streams.window:
+            return None  # no revocation is remembered for longer: what the log would refuse, memory refuses too
         return recent[: top.offset - start.offset]
 
     async def _from_log(self, stream: LiveStream, start: At, top: Top) -> list[Live] | None:
@@ -164,7 +166,7 @@ class Reading(msgspec.Struct):
     task: asyncio.Task[list[Live] | None]
 
 
-def _frames(label: str, missed: Sequence[Live], allowed: set[int], asked: set[int]) -> list[Frame]:
+def _frames(label: str, missed: Sequence[Live], allowed: set[int]) -> list[Frame]:
     """One frame per visible item; neighbours that are nothing for this viewer become one skip."""
     frames: list[Frame] = []
     skipped: int | None = None
@@ -175,8 +177,8 @@ def _frames(label: str, missed: Sequence[Live], allowed: set[int], asked: set[in
         if skipped is not None:
             frames.append(_skip(label, skipped, live.offset - 1))
             skipped = None
-        item = None if live.offset in asked else live.item
-        frames.append(Frame(live.offset, websocket_frame(event_frame(label, live.offset, live.body)), item))
+        frame = websocket_frame(event_frame(label, live.offset, live.body))
+        frames.append(Frame(live.offset, frame, live.item))
     if skipped is not None:
         frames.append(_skip(label, skipped, missed[-1].offset))
     return frames

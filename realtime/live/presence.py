@@ -16,6 +16,7 @@ import asyncio
 import time
 from array import array
 from collections.abc import Callable, Iterable, Set
+from itertools import islice
 
 import msgspec
 import structlog
@@ -67,6 +68,7 @@ class Presences:
         self._report = report
         self._users: dict[int, Present] = {}
         self._ticks = 0
+        self._more_idle = False
 
     def came(self, user_id: int) -> None:
         """A socket of a user opened."""
@@ -84,8 +86,8 @@ class Presences:
         """Relations of these users changed: nothing is told before their friends were read again."""
         for user_id in users:
             present = self._users.get(user_id)
-            if present is not None:
-                present.friends, present.greeted = None, False
+            if present is not None:  # another object: what is being read for this one is of before the change
+                self._users[user_id] = Present(state=present.state, left_at=present.left_at)
 
     def heard(self, message: bytes) -> None:
         """A batch of some node: tells the friends who are here."""
@@ -107,9 +109,11 @@ class Presences:
     async def _tick(self) -> None:
         self._ticks += 1
         await self._read_friends()
-        changes = [*self._arrived(), *await self._gone()]
-        if self._ticks % AWAY_EVERY == 0:
-            changes += self._idle()
+        changes = [*islice(self._arrived(), MOST), *await self._gone()]
+        if self._ticks % AWAY_EVERY == 0 or self._more_idle:
+            idle = list(islice(self._idle(), MOST))
+            self._more_idle = len(idle) == MOST
+            changes += idle
         if changes:
             await self._stores.redis.publish(PRESENCE, msgspec.json.encode(changes))
         await self._greet()
@@ -132,7 +136,8 @@ class Presences:
 
     async def _gone(self) -> list[Change]:
         late = time.monotonic() - GRACE
-        gone = [u for u, present in self._users.items() if present.left_at is not None and present.left_at < late]
+        every = (u for u, present in self._users.items() if present.left_at is not None and present.left_at < late)
+        gone = list(islice(every, MOST))
         elsewhere = await self._stores.streams.listening([me(user_id) for user_id in gone]) if gone else set()
         changes = []
         for user_id in gone:

@@ -20,6 +20,7 @@ from feed.accounts import Session
 from feed.background import Background
 from feed.grants import Grants
 from feed.revocations import Revocation
+from feed.streams import Item
 from feed.streams import post as post_stream
 from realtime.live.hub import Hub, Receiver, Subscription
 from realtime.live.protocol import BAD_TOKEN, DISABLED, Code, ErrorFrame
@@ -43,8 +44,11 @@ class Holder(Receiver, Protocol):
     def say(self, message: Any) -> None:
         """Queues a message."""
 
-    def forget_unsent(self) -> None:
+    def forget_unsent(self, concerns: Callable[[Item], bool], *, cut: bool = False) -> None:
         """Takes back what a slow reader has not been sent."""
+
+    def forget_person(self, user_id: int) -> None:
+        """Takes back the presence of a person."""
 
     def end_soon(self, code: Code) -> None:
         """Closes the connection."""
@@ -75,7 +79,9 @@ class Rights:
         """Takes from a connection what its user may not see any more; tries until it has looked or the peer is gone."""
         while holder in self._hub.receivers:
             try:
-                return await self._recheck(holder)
+                await self.separate(holder)  # asked for many at once: nobody queues for it
+                async with self._room:
+                    return await self._recheck_posts(holder)
             except StoreUnavailable as error:
                 log.warning("recheck_waits", cause=str(error))
                 await asyncio.sleep(RECHECK_PAUSE)
@@ -86,7 +92,9 @@ class Rights:
         self.generation += 1
         now = time.monotonic()
         self._hidden = {post_id: at for post_id, at in self._hidden.items() if now - at < HIDDEN_KNOWN}
-        people: set[int] = set()
+        parted: set[int] = set()
+        accounts: set[int] = set()
+        objects: set[int] = set()
         asked: set[Receiver] = set()
         for one in news:
             match one.kind:
@@ -94,24 +102,46 @@ class Rights:
                     self._end(one.other, BAD_TOKEN, one.subject)
                 case "account" if not one.other:
                     self._end(one.subject, DISABLED)
-                    asked |= {receiver for receiver in self._hub.receivers if cast("Holder", receiver).subscriptions}
+                    accounts.add(one.subject)
                 case "parted":
-                    people |= {one.subject, one.other}
+                    parted |= {one.subject, one.other}
+                    self._forget_each_other(one.subject, one.other)
                 case "friends":
                     self.on_relations({one.subject, one.other})
-                case "post":
-                    asked |= self._of_post(one.subject)
-                    self._hidden[one.subject] = now
-                    for subscription in self._followers(one.subject):
-                        subscription.doubt()
-        asked |= {receiver for user_id in people for receiver in self._hub.by_user.get(user_id, ())}
-        # Whose queue is held back may have items of anything in it; whose is not has sent them by now.
-        for holder in _holders(self._hub.receivers):
-            holder.forget_unsent()
-        if people:
-            self.on_relations(people)
+                case "post" | "comment":
+                    objects.add(one.subject)
+                    asked |= self._hide(one.subject, now) if one.kind == "post" else set()
+        if parted:
+            self.on_relations(parted)
+            asked |= {receiver for user_id in parted for receiver in self._hub.by_user.get(user_id, ())}
+        if accounts or objects:
+            for holder in _holders(self._hub.receivers):
+                holder.forget_unsent(lambda item: item.object in objects or item.actor in accounts)
+            for holder in _holders(asked):
+                holder.forget_unsent(lambda _item: False, cut=True)
         if asked:
             self._background.spawn("recheck", self._recheck_all, _holders(asked))
+        if accounts:
+            self._background.spawn("recheck_accounts", self._recheck_accounts, accounts)
+
+    def _forget_each_other(self, low: int, high: int) -> None:
+        for user_id, other in ((low, high), (high, low)):
+            for holder in _holders(self._hub.by_user.get(user_id, ())):
+                holder.forget_unsent(lambda item, other=other: item.actor == other, cut=True)  # type: ignore[misc]
+                holder.forget_person(other)
+
+    def _hide(self, post_id: int, now: float) -> set[Receiver]:
+        """A post was narrowed or deleted: its followers hear nothing of it until they were asked for again."""
+        self._hidden[post_id] = now
+        for subscription in self._followers(post_id):
+            subscription.doubt()
+        return self._of_post(post_id)
+
+    async def _recheck_accounts(self, accounts: set[int]) -> None:
+        """Asks again for those who follow or watch posts of accounts that ended: few among all who are here."""
+        followed = {int(name[5:]) for name in self._hub.streams if name.startswith("post:")}
+        theirs = await self._grants.posts_of(followed | self._hub.watchers.keys(), accounts)
+        await self._recheck_all(_holders({receiver for post_id in theirs for receiver in self._of_post(post_id)}))
 
     def _end(self, user_id: int, code: Code, sign_in_id: int | None = None) -> None:
         for holder in _holders(self._hub.by_user.get(user_id, ())):
@@ -126,8 +156,7 @@ class Rights:
         stream = self._hub.streams.get(post_stream(post_id))
         return stream.subscriptions if stream is not None else frozenset()
 
-    async def _recheck(self, holder: Holder) -> None:
-        await self.separate(holder)
+    async def _recheck_posts(self, holder: Holder) -> None:
         number = holder.rechecks
         followed = {int(label[5:]): label for label in holder.subscriptions if label.startswith("post:")}
         asked = followed.keys() | holder.watched
@@ -147,7 +176,7 @@ class Rights:
                 continue
             if post_id not in lost:
                 subscription.trust()
-            elif post_id in self._hidden:
+            elif post_id in self._hidden and (subscription.opened or subscription.doubted):
                 # The item that says why is on its way, or was held.
                 subscription.fade()
                 self._background.spawn("fade", self._fade, subscription)
@@ -169,11 +198,7 @@ class Rights:
             holder.say(ended(subscription.label))
 
     async def _recheck_all(self, holders: list[Holder]) -> None:
-        async def one(holder: Holder) -> None:
-            async with self._room:
-                await self.recheck(holder)
-
-        await asyncio.gather(*map(one, holders))
+        await asyncio.gather(*map(self.recheck, holders))
 
 
 def _holders(receivers: Iterable[Receiver]) -> list[Holder]:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from feed.streams import Item
+
 CONGESTED = 64 * 1024  # bytes; also what the transport is given at most before it has drained
 LAGGING = 160 * 1024  # bytes; the largest frame (30 KB) and the answers to a client still fit below LIMIT
 CAUGHT_UP = 16 * 1024  # bytes
@@ -36,7 +38,9 @@ class Sender:
         "_transport",
         "_waiting",
         "closed",
+        "drops",
         "lagging_since",
+        "written",
     )
 
     def __init__(
@@ -46,12 +50,14 @@ class Sender:
         self._loop = asyncio.get_running_loop()
         self._caught_up = caught_up
         self._overflowed = overflowed
-        self._queue: list[tuple[bytes, bool]] = []  # frame, and whether it may be dropped for a resync
+        self._queue: list[tuple[bytes, Item | None]] = []  # frame, and the item that it tells
         self._size = 0
         self._scheduled: asyncio.Handle | None = None
         self._look = LOOK[0]
         self._waiting = 0  # bytes in the transport at the last look
         self.lagging_since: float | None = None
+        self.drops = True  # False: nothing queued may be dropped, the ladder has no second step
+        self.written = 0  # bytes handed to the transport so far
         self.closed = False
 
     @property
@@ -64,9 +70,9 @@ class Sender:
         """True when what can wait has to."""
         return self._size > 0 and self.queued > CONGESTED
 
-    def enqueue(self, frame: bytes, *, item: bool = False) -> None:
-        """Queues one frame; it leaves at the end of this tick. An `item` may be dropped for a resync."""
-        if self.closed or (item and self.lagging_since is not None):
+    def enqueue(self, frame: bytes, item: Item | None = None) -> None:
+        """Queues one frame; it leaves at the end of this tick. That of an item may be dropped for a resync."""
+        if self.closed or (item is not None and self.drops and self.lagging_since is not None):
             return
         self._queue.append((frame, item))
         self._size += len(frame)
@@ -75,9 +81,13 @@ class Sender:
         elif self._size + self._waiting > LAGGING:
             self._climb()
 
+    def holds(self, concerns: Callable[[Item], bool]) -> bool:
+        """True when an item waits in the queue that this concerns."""
+        return any(item is not None and concerns(item) for _, item in self._queue)
+
     def drop_items(self) -> bool:
         """Takes back every item that has not left yet; True when there was one. The owner resyncs at once."""
-        kept = [entry for entry in self._queue if not entry[1]]
+        kept = [entry for entry in self._queue if entry[1] is None]
         dropped = len(kept) < len(self._queue)
         self._queue = kept
         self._size = sum(len(frame) for frame, _ in kept)
@@ -107,6 +117,7 @@ class Sender:
             return
         buffered = self._transport.get_write_buffer_size()
         if self._size and buffered <= CONGESTED:
+            self.written += self._size
             queue, self._queue, self._size = self._queue, [], 0
             self._transport.write(queue[0][0] if len(queue) == 1 else b"".join(frame for frame, _ in queue))
             self._look, self._waiting = LOOK[0], 0
@@ -131,7 +142,8 @@ class Sender:
         now = self._loop.time()
         if self.queued > LAGGING and self.lagging_since is None:
             self.lagging_since = now
-            self.drop_items()
+            if self.drops:
+                self.drop_items()
         late = self.lagging_since is not None and now - self.lagging_since > LAG_WITHIN
         if late or self.queued > LIMIT:
             self.close()

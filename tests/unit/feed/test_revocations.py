@@ -305,7 +305,7 @@ async def test_nothing_is_taken_for_granted_when_looks_have_failed_for_a_while(e
 
     class Away:
         @asynccontextmanager
-        async def read(self) -> Any:
+        async def read(self, *, reserved: bool = False) -> Any:
             raise StoreUnavailable("sql", "gone")
             yield
 

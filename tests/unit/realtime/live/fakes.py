@@ -24,7 +24,10 @@ class Socket:
         self.volatile: list[bytes] = []
         self.changed: list[int] = []
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, item: Item) -> None:
+        self.raw.append(frame)
+
+    def reply(self, frame: bytes) -> None:
         self.raw.append(frame)
 
     def send_volatile(self, frame: bytes) -> None:

@@ -119,7 +119,7 @@ class Client:
         self.resyncs = 0
         self._read = 0
 
-    def read(self) -> None:
+    def read(self, *, reserved: bool = False) -> None:
         """Takes what has come. Raises AssertionError for a hole, a repetition or an item of another life."""
         messages, self._read = self.wire.messages[self._read :], len(self.wire.messages)
         for message in messages:

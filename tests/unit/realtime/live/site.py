@@ -92,7 +92,7 @@ class Truth:
     # what `feed.revocations` reads
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[Truth]:
+    async def read(self, *, reserved: bool = False) -> AsyncIterator[Truth]:
         yield self
 
     async def floor(self, _connection: Truth, _since: datetime) -> int:

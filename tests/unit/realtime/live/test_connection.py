@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from feed.streams import Top
+from feed.streams import Item, Top
 from realtime.live import protocol
-from realtime.live.connection import MOST_PRESENCE, Connection
+from realtime.live.connection import MOST_PRESENCE, TAKE_WITHIN, Connection
 from realtime.live.hub import Hub, Offer, Subscription
 from realtime.live.protocol import PostCounts, websocket_frame
 from realtime.live.sender import CAUGHT_UP, CONGESTED, LAGGING, LIMIT, LOOK
-from tests.unit.realtime.live.fakes import Known, Wire
+from tests.unit.realtime.live.fakes import Known, Wire, item
 from tests.unit.realtime.live.virtual_time import VirtualLoop
 
 ITEM = b'{"type":"event","stream":"me","offset":%d}'
@@ -59,7 +59,7 @@ class Peer:
         return subscription
 
     def item(self, number: int, *, size: int = 0) -> None:
-        self.connection.send(websocket_frame(ITEM % number + b" " * size))
+        self.connection.send(websocket_frame(ITEM % number + b" " * size), item(number).item)
 
     def lag(self) -> None:
         """The reader takes nothing until too much waits."""
@@ -68,6 +68,10 @@ class Peer:
             self.item(number, size=1024)
         self.loop.pass_time(LOOK[0])
         assert self.connection.lagging
+
+
+def every(_item: Item) -> bool:
+    return True
 
 
 @pytest.fixture
@@ -177,7 +181,7 @@ def test_items_that_were_not_sent_yet_are_taken_back_and_a_resync_says_so(peer: 
     peer.item(7)
     peer.connection.say(protocol.Unsubscribed(1, "post:9"))
     peer.loop.pass_time(LOOK[0])
-    peer.connection.forget_unsent()
+    peer.connection.forget_unsent(every)
     peer.wire.drain()
     assert [message["type"] for message in peer.said] == ["unsubscribed", "resync"]
 
@@ -185,8 +189,36 @@ def test_items_that_were_not_sent_yet_are_taken_back_and_a_resync_says_so(peer: 
 def test_a_reader_who_is_not_behind_keeps_its_items(peer: Peer) -> None:
     peer.follow("me", 7)
     peer.item(7)
-    peer.connection.forget_unsent()
+    peer.connection.forget_unsent(every)
     assert [message["type"] for message in peer.said] == ["event"]
+
+
+def test_only_who_waits_for_what_is_concerned_is_told_to_resync(peer: Peer) -> None:
+    peer.follow("me", 7)
+    peer.wire.stall(CONGESTED + 1)
+    peer.item(7)
+    peer.loop.pass_time(LOOK[0])
+    peer.connection.forget_unsent(lambda item: item.actor == 999)
+    peer.wire.drain()
+    assert [message["type"] for message in peer.said] == ["event"]
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_socket_that_does_not_take_what_the_transport_has_is_cut_off(peer: Peer, taken: bool) -> None:
+    peer.wire.stall(10)
+    peer.connection.sender.written = 10
+    peer.inside(peer.connection.forget_unsent, every, cut=True)
+    if taken:
+        peer.wire.drain()
+    peer.loop.pass_time(TAKE_WITHIN * 2)
+    assert peer.connection.ending == (None if taken else (protocol.SLOW_READER, None))
+
+
+def test_the_presence_of_a_person_can_be_taken_back(peer: Peer) -> None:
+    peer.connection.presence_changed(5, "online")
+    peer.connection.forget_person(5)
+    peer.connection.flush_volatile({})
+    assert peer.said == []
 
 
 def test_taking_back_without_items_says_nothing(peer: Peer) -> None:
@@ -194,7 +226,7 @@ def test_taking_back_without_items_says_nothing(peer: Peer) -> None:
     peer.wire.stall(CONGESTED + 1)
     peer.connection.say(protocol.Unsubscribed(1, "post:9"))
     peer.loop.pass_time(LOOK[0])
-    peer.connection.forget_unsent()
+    peer.connection.forget_unsent(every)
     peer.wire.drain()
     assert [message["type"] for message in peer.said] == ["unsubscribed"]
 
@@ -215,7 +247,7 @@ def test_a_reader_who_is_far_too_slow_is_closed_and_nothing_of_its_queue_stays(p
 def test_a_ping_tells_the_positions_of_open_streams_behind_their_items(peer: Peer) -> None:
     me = peer.follow("me", 3)
     peer.follow("post:6", 8, opened=False)
-    me.offer(Offer("a", 4, websocket_frame(ITEM % 4)))
+    me.offer(Offer("a", 4, websocket_frame(ITEM % 4), item(4).item))
     peer.connection.ping()
     assert peer.said == [msgspec.json.decode(ITEM % 4), {"type": "ping", "streams": {"me": 4}}]
 

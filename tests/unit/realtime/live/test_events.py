@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -175,7 +175,7 @@ def test_a_frame_of_any_length_becomes_its_message(peer: Peer) -> None:
 def test_line_breaks_in_a_text_do_not_break_an_event(peer: Peer) -> None:
     peer.follow("me", 0)
     body = json.dumps({"event": "post.created", "id": "o1", "data": {"text": "a\n\nid: me=a:99\n\nb\r"}}).encode()
-    peer.stream.send(websocket_frame(event_frame("me", 1, body)))
+    peer.stream.send(websocket_frame(event_frame("me", 1, body)), items([1])[0].item)
     [message] = peer.said
     assert message["data"]["text"] == "a\n\nid: me=a:99\n\nb\r"
 
@@ -203,7 +203,7 @@ def open_with(peer: Peer, start: At | None, *, recovered: bool) -> None:
     outcome = Outcome(subscription, Top("a", 5), recovered, missed if recovered else [])  # type: ignore[arg-type]
     joined = {"me": protocol.Joined("a", 5, recovered)}
     peer.stream.say(protocol.Welcome("s", "1", 25, 65_536, joined))
-    peer.loop.do(Conversations._open(SimpleNamespace(), peer.stream, outcome))  # type: ignore[arg-type]
+    peer.loop.do(Conversations._open(SimpleNamespace(_rights=SimpleNamespace(generation=0)), peer.stream, outcome))  # type: ignore[arg-type]
 
 
 def test_welcome_of_a_recovered_stream_claims_only_what_the_client_had(peer: Peer) -> None:
@@ -258,14 +258,14 @@ def test_a_reader_that_stays_behind_is_closed_and_has_claimed_only_what_it_got(p
 
 def test_one_who_may_have_lost_a_right_to_what_waits_is_cut_off_without_it(peer: Peer) -> None:
     stall(peer)
-    peer.loop.do(_call(peer.stream.forget_unsent))
+    peer.loop.do(_forget(peer.stream))
     peer.page.drain()
     assert peer.said == []
     assert peer.stream.ending == (protocol.GAP_FOUND, None)
 
 
-async def _call(act: Callable[[], None]) -> None:
-    act()
+async def _forget(stream: EventStream) -> None:
+    stream.forget_unsent(lambda _item: True)
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from feed.streams import Top
+from feed.streams import Item, Top
 from realtime.live import hub as module
 from realtime.live.hub import HELD_LIMIT, RECENT, Live
 from tests.unit.realtime.live.fakes import Socket, item, items
@@ -325,8 +325,8 @@ def test_leaving_an_earlier_stream_does_not_end_the_one_that_took_its_name(node:
 
 def test_a_receiver_that_leaves_in_the_middle_of_a_delivery_disturbs_nobody(node: Node) -> None:
     class Leaver(Socket):
-        def send(self, frame: bytes) -> None:
-            super().send(frame)
+        def send(self, frame: bytes, item: Item) -> None:
+            super().send(frame, item)
             node.hub.unsubscribe(subscription)
 
     leaver = Leaver()

@@ -42,7 +42,7 @@ class World:
     # the stores
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[None]:
+    async def read(self, *, reserved: bool = False) -> AsyncIterator[None]:
         if self.faults:
             self.faults -= 1
             raise StoreUnavailable("sql", "gone")

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feed.streams import Item
 from realtime.live import sender as module
 from realtime.live.sender import CAUGHT_UP, CONGESTED, LAG_WITHIN, LAGGING, LIMIT, LOOK, Sender
 
@@ -76,6 +77,9 @@ class Transport:
         return self.closing
 
 
+ANY = Item(1, "o1", "post.created", 7, 8, 1)
+
+
 class Peer:
     """A sender with its transport, its loop, and the number of times that its owner was told something."""
 
@@ -111,7 +115,7 @@ def peer() -> Peer:
 
 def test_all_frames_of_a_tick_leave_in_one_write_in_their_order(peer: Peer) -> None:
     for frame, item in ((b"a", True), (b"b", False), (b"c", True)):
-        peer.sender.enqueue(frame, item=item)
+        peer.sender.enqueue(frame, ANY if item else None)
     assert peer.transport.writes == []
     peer.loop.tick()
     assert peer.transport.writes == [b"abc"]
@@ -196,7 +200,7 @@ def lag(peer: Peer) -> None:
     """A stalled transport and a queue that has just passed the mark."""
     peer.stall(CONGESTED + 1)
     for _ in range((LAGGING - CONGESTED) // len(KIB)):
-        peer.sender.enqueue(KIB, item=True)
+        peer.sender.enqueue(KIB, ANY)
         peer.loop.tick()
     peer.loop.advance(LOOK[1])
 
@@ -205,7 +209,7 @@ def test_a_reader_that_lags_loses_its_items_and_gets_no_new_ones(peer: Peer) -> 
     lag(peer)
     assert peer.sender.lagging_since is not None
     assert peer.sender.queued == CONGESTED + 1
-    peer.sender.enqueue(b"item", item=True)
+    peer.sender.enqueue(b"item", ANY)
     assert peer.sender.queued == CONGESTED + 1
     assert (peer.overflows, peer.caught_up) == (0, 0)
 
@@ -213,7 +217,7 @@ def test_a_reader_that_lags_loses_its_items_and_gets_no_new_ones(peer: Peer) -> 
 def test_dropping_items_keeps_what_answers_the_client(peer: Peer) -> None:
     peer.stall(CONGESTED + 1)
     for frame, item in ((b"reply", False), (b"item", True), (b"another", False)):
-        peer.sender.enqueue(frame, item=item)
+        peer.sender.enqueue(frame, ANY if item else None)
     assert peer.sender.drop_items()
     assert not peer.sender.drop_items()
     assert peer.sender.queued == CONGESTED + 1 + len(b"replyanother")
@@ -230,7 +234,7 @@ def test_a_reader_has_caught_up_once_and_only_when_little_is_left(peer: Peer) ->
     peer.drain(CAUGHT_UP)
     assert peer.caught_up == 1
     assert peer.sender.lagging_since is None
-    peer.sender.enqueue(b"item", item=True)
+    peer.sender.enqueue(b"item", ANY)
     peer.loop.advance(5.0)
     assert peer.transport.writes[-1] == b"item"
     assert peer.caught_up == 1
@@ -287,7 +291,7 @@ def test_a_queue_of_answers_that_just_fits_leaves_whole(peer: Peer) -> None:
 
 def test_a_burst_of_items_is_dropped_where_as_many_answers_would_stay(peer: Peer) -> None:
     for _ in range(LIMIT // len(KIB)):
-        peer.sender.enqueue(KIB, item=True)
+        peer.sender.enqueue(KIB, ANY)
     assert peer.overflows == 0
     peer.loop.tick()
     assert peer.transport.writes == []
@@ -358,7 +362,7 @@ def test_no_pattern_of_frames_and_reads_makes_this_process_hold_more_than_the_li
             frame = head + b"." * int(amount)
             if kind == "reply" and not peer.sender.closed:
                 replies.append(head)
-            peer.sender.enqueue(frame, item=kind == "item")
+            peer.sender.enqueue(frame, ANY if kind == "item" else None)
         elif kind == "read":
             peer.transport.buffered = max(0, peer.transport.buffered - int(amount))
         else:
