@@ -140,7 +140,11 @@ class Revocations:
         """True when what was read about these topics after the moment `since` is still so."""
         if not self.current or self._monotonic() - since > self._remember - SLACK:
             return False
-        return all(self._learned.get(topic, -1.0) < since for topic in topics)
+        return not self.touched(since, *topics)
+
+    def touched(self, since: float, *topics: Topic) -> bool:
+        """True when a row about these topics was learned at or after the moment `since`."""
+        return any(self._learned.get(topic, -1.0) >= since for topic in topics)
 
     def parted_from(self, user_id: int) -> Set[int]:
         """Those between whom and the user something was put, and who have not become friends since."""

@@ -48,6 +48,11 @@ class Orders:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
+            await self.send()
+
+    async def send(self) -> None:
+        """Publishes what waits, once."""
+        if self._waiting:
             rows = [msgspec.structs.asdict(one) for one in self._waiting]
             self._waiting.clear()
             try:

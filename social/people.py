@@ -25,5 +25,6 @@ async def _change(settings: Settings, act: Callable[[Stores], Awaitable[None]]) 
     stores = Stores.open(settings)
     try:
         await act(stores)
+        await stores.orders.send()
     finally:
         await stores.close()

@@ -110,7 +110,7 @@ class Conversations:
         Raises Ending, StoreUnavailable.
         """
         async with self._greeting:
-            await self._admit(connection, await self._prove(token, given))
+            await self._admit(connection, token, given)
             outcomes, errors = await self._join_all(connection, resume)
         assert connection.sign_in is not None  # noqa: S101 - it was admitted
         connection.session.proved(connection.sign_in.expires_at.timestamp(), time.monotonic())
@@ -137,17 +137,17 @@ class Conversations:
             raise Ending(protocol.BAD_TOKEN)
         return sign_in
 
-    async def _admit(self, connection: Connection, sign_in: SignIn) -> None:
+    async def _admit(self, connection: Connection, token: str | None, given: str | None) -> None:
+        since = self._revocations.moment()
+        sign_in = await self._prove(token, given)
         connection.user_id, connection.sign_in = sign_in.user_id, sign_in
         if len(self._hub.by_user.get(sign_in.user_id, ())) >= self._max_per_user:
             raise Ending(protocol.TOO_MANY_CONNECTIONS)
         self._hub.connect(connection)
         self._presences.came(connection.user_id)
-        # Looked at again now that a revocation would find this connection: one in between is not missed.
-        if self._revocations.signed_out(sign_in.id):
-            raise Ending(protocol.BAD_TOKEN)
-        if self._revocations.ended(sign_in.user_id):
-            raise Ending(protocol.DISABLED)
+        # From now on a revocation finds this connection; after one in between the token is proved again.
+        if self._revocations.touched(since, ("session", sign_in.id), ("account", sign_in.user_id)):
+            await self._prove(token, given)
         await self._rights.separate(connection)
 
     async def _join_all(

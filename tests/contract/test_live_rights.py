@@ -124,7 +124,7 @@ async def test_a_disabled_account_is_out_until_it_is_enabled_again(cluster, memb
         assert await live.closed() == 4501
     await cluster.operator("people", "enable", ada.user["username"])
     for there in cluster.everywhere(ada):
-        live = await there.live()
+        live = await comes_back(there, {})
         assert live.frames[0]["user"] == ada.id
 
 
