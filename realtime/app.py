@@ -11,7 +11,7 @@ from aiohttp import web
 
 from db.s3 import Objects
 from db.settings import Settings
-from feed import loop_lag, outbox_age
+from feed import garbage, loop_lag, outbox_age
 from feed.accounts import Accounts
 from feed.background import Background
 from feed.passwords import Passwords
@@ -91,6 +91,7 @@ async def _live(app: web.Application) -> AsyncIterator[None]:
     edge.background.keep("nudge", edge.stores.nudge.run)
     edge.background.keep("orders", edge.stores.orders.run)
     edge.background.keep("loop_lag", loop_lag.keep_measuring)
+    edge.background.keep("garbage", garbage.keep_collecting)
     edge.background.keep("outbox_age", lambda: outbox_age.keep_looking(edge.stores))
     yield
     await edge.background.stop()

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from db.settings import Settings, SettingsRefused
+from feed import garbage
 from feed.background import Background
 from feed.stores import Stores
 from social.embedded import StartupRefused
@@ -43,6 +44,7 @@ def require_stores(settings: Settings, *names: str) -> None:
 
 def loop_run(work: Coroutine[Any, Any, None]) -> None:
     """Runs the loop: uvloop where it exists, with as many descriptors as the system allows: one per socket."""
+    garbage.tame()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from feed import garbage
 from feed.background import Background
 from feed.stores import Stores
 from workers import clean_up
@@ -17,6 +18,7 @@ async def work(stores: Stores, *, ready: Callable[[], None], until: asyncio.Even
     dispatcher = Dispatcher(stores)
     dispatcher.start(background)
     background.keep("nudge", stores.nudge.run)
+    background.keep("garbage", garbage.keep_collecting)
     background.keep("clean_up", lambda: clean_up.run(stores))
     ready()
     await until.wait()
