@@ -114,7 +114,10 @@ async def run(
         )
         lines = _lines(phases, woken, readers - len(sleeping), len(sleeping) * pairs)
         lines += [
-            Line("largest queue", f"{watch.largest / 1024:.0f} KiB" if watch.largest is not None else "the node does not tell"),
+            Line(
+                "largest queue",
+                f"{watch.largest / 1024:.0f} KiB" if watch.largest is not None else "the node does not tell",
+            ),
             Line("node memory", f"{megabytes(rss)} at first, peak {megabytes(measured.web.memory('VmHWM'))}"),
             Line("node CPU", f"{watch.cpu('quiet')} of a core when quiet, {watch.cpu('stalled')} when stalled"),
             Line(
