@@ -23,7 +23,7 @@ from typing import Protocol
 import msgspec
 
 from feed import metrics
-from feed.events import FAREWELLS, HIDDEN, POSTS, TO_FORGET, age
+from feed.events import COMMENTS, FAREWELLS, HIDDEN, POSTS, TO_FORGET, age
 from feed.streams import Item, Top
 from realtime.live.protocol import PostCounts, Resync, Skip, TypingNow, encode, event_frame, websocket_frame
 
@@ -281,12 +281,12 @@ class LiveStream:
         item, known = offer.item, self.hub.verdicts
         if item.kind in TO_FORGET or offer.frame is None:
             return offer
-        if receiver in self.hub.denied.get(item.actor, ()):
-            return msgspec.structs.replace(
-                offer, frame=websocket_frame(encode(Skip(self.label, offer.offset, offer.offset)))
-            )
+        outdated = known.outdated(item.kind, item.object, item.version)
+        if receiver in self.hub.denied.get(item.actor, ()) or (item.kind in COMMENTS and outdated):
+            skip = websocket_frame(encode(Skip(self.label, offer.offset, offer.offset)))
+            return msgspec.structs.replace(offer, frame=skip)
         parted = self.label == "me" and item.kind in POSTS and receiver.user_id in known.parted_from(item.actor)
-        if parted or known.ended(item.actor) or known.outdated(item.kind, item.object, item.version):
+        if parted or outdated or known.ended(item.actor):
             return msgspec.structs.replace(offer, frame=None)
         return offer
 
@@ -308,7 +308,9 @@ class LiveStream:
         if item.kind not in TO_FORGET:
             known = self.hub.verdicts
             denied = self.hub.denied.get(item.actor, denied)
-            if known.ended(item.actor) or known.outdated(item.kind, item.object, item.version):
+            if item.kind in COMMENTS and known.outdated(item.kind, item.object, item.version):
+                offer = Offer(epoch, offset, skip, item)  # deleted for everybody
+            elif known.ended(item.actor) or known.outdated(item.kind, item.object, item.version):
                 offer = Offer(epoch, offset, None, item)
             if self.label == "me" and item.kind in POSTS:
                 parted = known.parted_from(item.actor)

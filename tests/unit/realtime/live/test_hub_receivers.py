@@ -110,7 +110,16 @@ def test_an_item_of_an_account_that_ended_is_a_resync_for_everybody(node: Node, 
     assert one.heard == other.heard == [("resync", EPOCH, 1), 2]
 
 
-@pytest.mark.parametrize("kind", ["post.created", "post.edited", "comment.created", "comment.edited"])
+@pytest.mark.parametrize("kind", ["comment.created", "comment.edited"])
+def test_a_comment_that_has_been_deleted_is_a_skip_for_everybody(node: Node, kind: str) -> None:
+    socket, _ = node.join(0)
+    node.known.hidden[5] = 3
+    node.receive(1, kind=kind, version=2)
+    node.receive(2, kind=kind, version=3)
+    assert socket.heard == [("skip", 1, 1), 2]
+
+
+@pytest.mark.parametrize("kind", ["post.created", "post.edited"])
 def test_what_is_told_as_it_was_before_it_was_hidden_is_a_resync(node: Node, kind: str) -> None:
     socket, _ = node.join(0)
     node.known.hidden[5] = 3
