@@ -74,12 +74,6 @@ async def visible_posts(connection: AsyncConnection, viewer_id: int, rows: Colle
     return [post(row, person(audience, row.author_id), liked=row.id in liked) for row in seen]
 
 
-async def seen_posts(connection: AsyncConnection, viewer_id: int, rows: Collection[Record]) -> list[Record]:
-    """Those of `rows` that the viewer may see, in their order."""
-    audience = await Audience.load(connection, viewer_id, {row.author_id for row in rows})
-    return [row for row in rows if audience.sees_post(row)]
-
-
 async def event_user(connection: AsyncConnection, user_id: int) -> User | None:
     """A person as an event carries it; None when the account is gone."""
     row = (await users.profiles(connection, [user_id])).get(user_id)

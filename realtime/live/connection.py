@@ -114,10 +114,9 @@ class Connection:
             self.end_soon(protocol.SLOW_READER)
             self.transport.abort()
 
-    def watch(self, posts: Set[int]) -> None:
-        """Notes the posts whose counts are wanted, each to be told once now."""
-        self.watched = posts
-        self._dirty = set(posts)
+    def tell_counts(self) -> None:
+        """Marks every watched post, each to be told once now."""
+        self._dirty = set(self.watched)
 
     def flush_volatile(self, counts: dict[int, protocol.PostCounts]) -> None:
         """Sends the latest counts and presence, unless the reader is behind: then they wait, the latest only."""
@@ -152,7 +151,7 @@ class Connection:
 
     def _caught_up(self) -> None:
         self._resync("slow")
-        self._dirty = set(self.watched)
+        self.tell_counts()
 
     def _resync(self, reason: str) -> None:
         for subscription in self.subscriptions.values():

@@ -234,7 +234,7 @@ class Conversations:
             return connection.say(ErrorFrame("limit", "Counts are not available now; watch again.", request_id))
         for row in rows.values():
             self._hub.set_counts(row.post_id, PostCounts(row.version, row.likes, row.comments, row.shares))
-        connection.watch(seen)
+        connection.tell_counts()  # of what is still watched: a recheck may have taken some meanwhile
         if self._rights.generation != generation:
             await self._rights.recheck(connection)
         return None

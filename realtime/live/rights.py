@@ -139,8 +139,14 @@ class Rights:
 
     async def _recheck_accounts(self, accounts: set[int]) -> None:
         """Asks again for those who follow or watch posts of accounts that ended: few among all who are here."""
-        followed = {int(name[5:]) for name in self._hub.streams if name.startswith("post:")}
-        theirs = await self._grants.posts_of(followed | self._hub.watchers.keys(), accounts)
+        while True:
+            followed = {int(name[5:]) for name in self._hub.streams if name.startswith("post:")}
+            try:
+                theirs = await self._grants.posts_of(followed | self._hub.watchers.keys(), accounts)
+                break
+            except StoreUnavailable as error:
+                log.warning("recheck_waits", cause=str(error))
+                await asyncio.sleep(RECHECK_PAUSE)
         await self._recheck_all(_holders({receiver for post_id in theirs for receiver in self._of_post(post_id)}))
 
     def _end(self, user_id: int, code: Code, sign_in_id: int | None = None) -> None:

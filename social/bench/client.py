@@ -26,6 +26,8 @@ from social.bench.frames import CLOSE, PING, PONG, TEXT, Incoming, Unexpected, m
 BACKOFF = 0.5, 30.0  # seconds: the contract's pause before the n-th return, times 2^n, and its cap; full jitter
 ASKED_AGAIN = 1.0  # seconds of jitter on top of a Retry-After, so that those refused together do not return together
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: a cut cable, and no port left in TIME_WAIT
+CONNECTING = 50  # readers that connect at once before anything is measured
+CONNECTED_WITHIN = 300.0  # seconds for all of them
 PONG_FRAME = masked(b'{"type":"pong"}')
 
 
@@ -281,3 +283,15 @@ def read_head(head: bytes) -> tuple[int, dict[str, str]]:
     first, *rest = head.decode("latin-1").split("\r\n")
     fields = (line.partition(":") for line in rest)
     return int(first.split(" ", 2)[1]), {name.strip().lower(): value.strip() for name, _, value in fields}
+
+
+async def connect_all(readers: list[Reader], port: int) -> None:
+    """Connects readers for the first time, some at once. Raises TimeoutError."""
+    room = asyncio.Semaphore(CONNECTING)
+
+    async def one(reader: Reader) -> None:
+        async with room:
+            await come_back(reader, port, Return())
+
+    async with asyncio.timeout(CONNECTED_WITHIN):
+        await asyncio.gather(*map(one, readers))

@@ -17,13 +17,11 @@ from pathlib import Path
 
 from feed import comments, posts
 from social.bench import people
-from social.bench.client import Reader, Return, come_back
+from social.bench.client import Reader, Return, come_back, connect_all
 from social.bench.figures import Line, Load, machine, megabytes, spread, table
 from social.bench.site import Cost, Site, cost, site
 
 FRIENDS = 1000  # clients of one hub
-CONNECTING = 50  # clients at once in the paced part
-CONNECTED_WITHIN = 300.0  # seconds for that part
 SEEN = 3  # items that everybody receives before the cut
 HEARD_POLL = 0.1  # seconds between two looks at whether everybody has received them
 AWAY = 4.0  # seconds without anybody at least: the node has left every stream by then
@@ -53,7 +51,7 @@ async def run(
     """Measures and returns the table, with the profile behind it when a file was named."""
     async with site(engines, sockets=clients + 100, profile=profile) as measured:
         readers, write = await _prepare(measured, clients, streams)
-        await _connect(measured, readers)
+        await connect_all(readers, measured.port)
         for number in range(SEEN):
             await write(number)
         await _heard(measured, readers, SEEN)
@@ -85,17 +83,6 @@ async def _prepare(measured: Site, clients: int, streams: str) -> tuple[list[Rea
             await posts.create(stores, hub.id, words=f"{number} {WORDS}", visibility="friends", media=[], key=None)
 
     return [Reader(person.token) for person in crowd], publish
-
-
-async def _connect(measured: Site, readers: list[Reader]) -> None:
-    room = asyncio.Semaphore(CONNECTING)
-
-    async def one(reader: Reader) -> None:
-        async with room:
-            await come_back(reader, measured.port, Return())
-
-    async with asyncio.timeout(CONNECTED_WITHIN):
-        await asyncio.gather(*map(one, readers))
 
 
 async def _heard(measured: Site, readers: list[Reader], items: int) -> None:

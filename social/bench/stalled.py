@@ -20,12 +20,10 @@ import aiohttp
 
 from feed import comments, posts
 from social.bench import people
-from social.bench.client import Reader, Return, come_back
+from social.bench.client import Reader, Return, come_back, connect_all
 from social.bench.figures import Line, Load, machine, megabytes, milliseconds, quantile, spread, table
 from social.bench.site import Site, site
 
-CONNECTING = 50  # clients at once in the beginning
-CONNECTED_WITHIN = 300.0  # seconds for all of them
 SETTLE = 3.0  # seconds before each phase that count for nothing: what the last one left behind is done by then
 STRAGGLERS = 2.0  # seconds after each phase for its last frames
 AWAKE_WITHIN = 30.0  # seconds for those that stalled to have caught up
@@ -96,7 +94,7 @@ async def run(
                 reader.receive_buffer = SMALL
             else:
                 reader.heard = journal.hear
-        await _connect(measured, crowd)
+        await connect_all(crowd, measured.port)
         gc.collect()
         gc.freeze()
         rss = measured.web.memory()
@@ -185,17 +183,6 @@ async def _prepare(
         await posts.create(stores, writer.id, words=f"{number} {filler}", visibility="friends", media=[], key=None)
 
     return [Reader(person.token) for person in crowd], publish
-
-
-async def _connect(measured: Site, readers: list[Reader]) -> None:
-    room = asyncio.Semaphore(CONNECTING)
-
-    async def one(reader: Reader) -> None:
-        async with room:
-            await come_back(reader, measured.port, Return())
-
-    async with asyncio.timeout(CONNECTED_WITHIN):
-        await asyncio.gather(*map(one, readers))
 
 
 async def _phases(

@@ -85,7 +85,8 @@ def peer() -> Iterator[Peer]:
 
 
 def test_watched_counts_leave_once_and_only_their_latest_values(peer: Peer) -> None:
-    peer.connection.watch({5, 6, 7})
+    peer.connection.watched = {5, 6, 7}
+    peer.connection.tell_counts()
     counts = {5: PostCounts(1, 1, 0, 0), 6: PostCounts(1, 2, 0, 0), 9: PostCounts(1, 3, 0, 0)}
     peer.connection.flush_volatile(counts)
     [told] = peer.said
@@ -100,7 +101,8 @@ def test_watched_counts_leave_once_and_only_their_latest_values(peer: Peer) -> N
 
 
 def test_a_post_that_is_not_watched_any_more_is_not_told(peer: Peer) -> None:
-    peer.connection.watch({5})
+    peer.connection.watched = {5}
+    peer.connection.tell_counts()
     peer.connection.watched = frozenset()
     peer.connection.counts_changed(5)
     peer.connection.flush_volatile({5: PostCounts(1, 1, 0, 0)})
@@ -129,7 +131,8 @@ def test_a_slow_reader_gets_counts_and_presence_later_and_only_the_latest(peer: 
     peer.wire.stall(CONGESTED + 1)
     peer.item(1)
     peer.loop.pass_time(LOOK[0])
-    peer.connection.watch({5})
+    peer.connection.watched = {5}
+    peer.connection.tell_counts()
     peer.connection.presence_changed(7, "online")
     peer.connection.send_volatile(websocket_frame(b'{"type":"typing"}'))
     peer.connection.flush_volatile({5: PostCounts(1, 1, 0, 0)})
@@ -146,7 +149,8 @@ def test_a_slow_reader_gets_counts_and_presence_later_and_only_the_latest(peer: 
 def test_a_reader_who_lags_gets_no_counts_although_its_queue_is_empty(peer: Peer) -> None:
     peer.lag()
     peer.wire.stall(CAUGHT_UP + 1)
-    peer.connection.watch({5})
+    peer.connection.watched = {5}
+    peer.connection.tell_counts()
     peer.connection.flush_volatile({5: PostCounts(1, 1, 0, 0)})
     assert peer.said == []
 
@@ -158,7 +162,8 @@ def test_a_reader_who_has_caught_up_is_told_where_each_stream_stands_and_the_cou
     me = peer.follow("me", 3)
     peer.follow("post:5", 1)
     peer.follow("post:6", 8, opened=False)
-    peer.connection.watch({5})
+    peer.connection.watched = {5}
+    peer.connection.tell_counts()
     peer.connection.flush_volatile({5: PostCounts(1, 1, 0, 0)})
     assert len(peer.said) == 1
     peer.lag()
