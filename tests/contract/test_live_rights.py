@@ -37,8 +37,8 @@ def store(request, cluster):
 
 
 async def sockets_of(cluster, somebody):
-    """A websocket on each web process."""
-    return [await there.live() for there in cluster.everywhere(somebody)]
+    """A websocket on each web process; the test before may have left a store that has just come back."""
+    return [await comes_back(there, {}) for there in cluster.everywhere(somebody)]
 
 
 async def ending(what, store, act, lives, streams=()):
