@@ -16,7 +16,8 @@ express the rule a second time as SQL.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,10 +27,16 @@ from db.relations import STRANGERS, Pair
 from feed.objects import Relation
 
 
+class Author(NamedTuple):
+    """All of an author that a right depends on."""
+
+    state: str
+
+
 class Audience:
     """What one viewer may see of the people it was loaded for."""
 
-    def __init__(self, viewer_id: int, people: dict[int, Record], pairs: dict[int, Pair]) -> None:
+    def __init__(self, viewer_id: int, people: Mapping[int, Any], pairs: Mapping[int, Pair]) -> None:
         self.viewer_id = viewer_id
         self.people = people
         self._pairs = pairs
@@ -41,6 +48,15 @@ class Audience:
         return cls(
             viewer_id, await users.profiles(connection, ids), await relations.between(connection, viewer_id, ids)
         )
+
+    @classmethod
+    def of_authors(cls, viewer_id: int, rows: Iterable[Record]) -> Audience:
+        """For the authors of posts, from rows of `db.posts.as_seen_by`; of `people` it knows the state alone."""
+        people, pairs = {}, {}
+        for row in rows:
+            people[row.author_id] = Author(row.author_state)
+            pairs[row.author_id] = Pair(row.pair_state or "none", row.asked_by, blocked=bool(row.blocked))
+        return cls(viewer_id, people, pairs)
 
     @classmethod
     async def load_each(cls, connection: AsyncConnection, wanted: Mapping[int, Collection[int]]) -> dict[int, Audience]:

@@ -43,9 +43,10 @@ async def archive(stores: Stores, user_id: int) -> bytes:
 async def _posts_of(connection: AsyncConnection, user_id: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     before = NEWEST
-    while rows := await posts.newest_of(connection, [user_id], before=before, limit=PAGE):
-        found.extend(map(_plain, rows))
-        before = rows[-1].id
+    while ids := await posts.newest_of(connection, user_id, before=before, limit=PAGE):
+        rows = await posts.by_ids(connection, ids)
+        found.extend(_plain(rows[post_id]) for post_id in ids)
+        before = ids[-1]
     return found
 
 

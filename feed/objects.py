@@ -52,8 +52,35 @@ class Counts(msgspec.Struct, frozen=True):
     shares: int
 
 
+class GonePost(msgspec.Struct, frozen=True):
+    """What stands in for a shared post that is deleted, or not for this viewer."""
+
+    id: Id
+    gone: Literal[True] = True
+
+
+Shared = Annotated[
+    Any,
+    Meta(
+        description="The post that this one shares; in events its id alone.",
+        extra_json_schema={
+            "anyOf": [
+                {"$ref": "#/components/schemas/Post"},
+                {
+                    "type": "object",
+                    "required": ["id"],
+                    "properties": {"id": {"type": "string"}, "gone": {"const": True}},
+                    "additionalProperties": False,
+                },
+                {"type": "null"},
+            ]
+        },
+    ),
+]
+
+
 class Post(msgspec.Struct, frozen=True):
-    """A post. `liked` is the viewer's."""
+    """A post. `liked` is the viewer's. `shared` is a Post that shares nothing itself, a GonePost, or None."""
 
     id: Id
     version: int
@@ -61,7 +88,7 @@ class Post(msgspec.Struct, frozen=True):
     text: str
     visibility: Visibility
     media: list[Any]
-    shared: Any
+    shared: Shared
     created_at: Timestamp
     edited_at: Timestamp | None
     counts: Counts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -56,7 +58,10 @@ async def create(
 async def read(stores: Stores, viewer_id: int, post_id: int) -> Post:
     """A post with the viewer's bits. Raises NotFound."""
     async with stores.sql.read() as connection:
-        return await _show(connection, viewer_id, post_id)
+        post = await views.visible_post(connection, viewer_id, post_id, cache=stores.post_cache)
+    if post is None:
+        raise NotFound("post")
+    return post
 
 
 async def edit(
@@ -107,7 +112,8 @@ async def of_person(stores: Stores, viewer_id: int, user_id: int, *, cursor: str
     before = decode("posts", cursor, NEWEST)
     async with stores.sql.read() as connection:
         await visible_person(connection, viewer_id, user_id)
-        return await fill(connection, viewer_id, [user_id], name="posts", before=before, limit=limit)
+        newest = partial(posts.newest_of, connection, user_id)
+        return await fill(stores, connection, viewer_id, newest, name="posts", before=before, limit=limit)
 
 
 async def visible_person(connection: AsyncConnection, viewer_id: int, user_id: int) -> None:
@@ -125,30 +131,38 @@ async def visible(connection: AsyncConnection, viewer_id: int, post_id: int) -> 
 
 
 async def fill(
-    connection: AsyncConnection, viewer_id: int, authors: list[int], *, name: str, before: int, limit: int
+    stores: Stores,
+    connection: AsyncConnection,
+    viewer_id: int,
+    newest: Callable[..., Awaitable[list[int]]],
+    *,
+    name: str,
+    before: int,
+    limit: int,
 ) -> Page[Post]:
-    """A page of these authors' posts that the viewer may see: reads on while the filter leaves gaps, REFILLS times."""
+    """A page of the posts that `newest(before=, limit=)` finds, newest ids first, and that the viewer may see.
+
+    Reads on while the filter leaves gaps, REFILLS times.
+    """
     found: list[Post] = []
     for _ in range(REFILLS):
-        rows = await posts.newest_of(connection, authors, before=before, limit=limit - len(found) + 1)
-        more = len(rows) > limit - len(found)
-        rows = rows[: limit - len(found)]
-        found.extend(await views.visible_posts(connection, viewer_id, rows))
-        if rows:
-            before = rows[-1].id
-        if not more:
+        wanted = limit - len(found)
+        ids = await newest(before=before, limit=wanted + 1)
+        found.extend(await views.visible_posts(connection, viewer_id, ids[:wanted], cache=stores.post_cache))
+        if len(ids) <= wanted:
             return Page(found, None)
+        before = ids[wanted - 1]
         if len(found) >= limit:
             break
     return Page(found, encode(name, before))
 
 
 async def _show(connection: AsyncConnection, viewer_id: int, post_id: int) -> Post:
-    """A post as the viewer sees it. Raises NotFound."""
-    found = await views.visible_posts(connection, viewer_id, (await posts.by_ids(connection, [post_id])).values())
-    if not found:
+    """A post as a transaction that may have written it sees it. Raises NotFound."""
+    post = await views.visible_post(connection, viewer_id, post_id)
+    if post is None:
         raise NotFound("post")
-    return found[0]
+    return post
 
 
 async def _own(connection: AsyncConnection, viewer_id: int, post_id: int) -> Record:

@@ -19,6 +19,7 @@ from db.errors import StoreUnavailable
 from db.redis import Redis
 from db.settings import Settings
 from feed.clock import Clock, utc_now
+from feed.post_cache import PostCache
 from feed.revocations import Kind, Revocation, revoke
 from feed.streams import Streams
 
@@ -96,6 +97,7 @@ class Stores:
     nudge: Nudge
     orders: Orders
     clock: Clock = field(default=utc_now)
+    post_cache: PostCache = field(default_factory=PostCache)
 
     @classmethod
     def open(cls, settings: Settings) -> Stores:
