@@ -12,19 +12,26 @@ express the rule a second time as SQL.
 | only_me post  | the author                                                                                  |
 | deleted post  | nobody                                                                                      |
 | comment, like | whoever sees the post and the person who made it                                            |
+| shared post   | inside the sharing one, whoever sees both: a share widens nothing                           |
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import relations, users
 from db.engine import Record
+from db.errors import StoreUnavailable
 from db.relations import STRANGERS, Pair
 from feed.objects import Relation
+from feed.stores import Stores
+
+FRIENDS_KEPT = 86_400.0  # seconds that a list of friends is kept for; whoever posts daily keeps it warm
 
 
 class Author(NamedTuple):
@@ -97,8 +104,29 @@ class Audience:
         return post.visibility == "friends" and self.relation(post.author_id) == "friends"
 
 
-async def recipients(connection: AsyncConnection, author_id: int, visibility: str) -> list[int]:
-    """Whose `me` stream carries a post: the author and, unless it is for the author alone, the author's friends."""
-    if visibility == "only_me":
-        return [author_id]
-    return [author_id, *await relations.friends_of(connection, author_id)]
+async def recipients(stores: Stores, connection: AsyncConnection, author_id: int, visibility: str) -> list[int]:
+    """Whose `me` stream carries a post, ascending: the author and, unless it is for the author alone, the friends."""
+    friends = [] if visibility == "only_me" else (await friends_of(stores, connection, author_id))[1]
+    return sorted([author_id, *friends])
+
+
+async def friends_of(stores: Stores, connection: AsyncConnection, user_id: int) -> tuple[int, list[int]]:
+    """(relation version, ids of friends, ascending): those of that version, or of a newer one.
+
+    The version is read from the writer; the list comes from Redis where it was kept for the same version, so five
+    thousand rows are read once for each change of theirs.
+    """
+    version = await relations.version(connection, user_id)
+    key = stores.redis.keys.friends(user_id)
+    try:
+        kept = (await stores.redis.get_many([key]))[0]
+    except StoreUnavailable:
+        return version, await relations.friends_of(connection, user_id)
+    if kept is not None:
+        of, friends = orjson.loads(kept)
+        if of == version:
+            return version, friends
+    friends = await relations.friends_of(connection, user_id)
+    with suppress(StoreUnavailable):
+        await stores.redis.set_many([(key, orjson.dumps([version, friends]))], seconds=FRIENDS_KEPT)
+    return version, friends

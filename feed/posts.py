@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import structlog
 from msgspec import UNSET, UnsetType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import outbox, posts
 from db.engine import Record
+from db.errors import StoreUnavailable
 from feed import idempotency, text, views
 from feed.audience import Audience
 from feed.errors import Fault, Forbidden, Invalid, NotFound
@@ -19,6 +22,9 @@ from feed.pages import NEWEST, REFILLS, Page, decode, encode
 from feed.revocations import Revocation
 from feed.stores import Stores
 
+log = structlog.get_logger(__name__)
+
+OWN_WITHIN = 0.25  # seconds that a write waits for the author's timeline; what is committed is answered
 TEXT_LENGTH = 5000  # code points
 # Who sees more: a change to a smaller number hides the post from somebody.
 WIDTH = {"only_me": 0, "friends": 1, "public": 2}
@@ -52,7 +58,18 @@ async def create(
         await outbox.add(connection, aggregate(post_id), [job], now)
         return post_id, await _show(connection, author_id, post_id)
 
-    return await idempotency.once(stores, key, work, lambda post_id: read(stores, author_id, post_id))
+    post = await idempotency.once(stores, key, work, lambda post_id: read(stores, author_id, post_id))
+    await _put_own(stores, author_id, int(post.id))
+    return post
+
+
+async def _put_own(stores: Stores, author_id: int, post_id: int) -> None:
+    """Into the author's own feed before the answer; where the store does not answer, the fan-out does it."""
+    try:
+        async with asyncio.timeout(OWN_WITHIN):
+            await stores.timelines.put(author_id, post_id)
+    except (StoreUnavailable, TimeoutError) as error:
+        log.warning("own_timeline_waits", post=post_id, cause=str(error))
 
 
 async def read(stores: Stores, viewer_id: int, post_id: int) -> Post:

@@ -7,11 +7,11 @@ from pathlib import Path
 from aiohttp import web
 
 from feed.accounts import Device, SignedIn
+from feed.feed_page import FeedPage
 from feed.friends import FriendRequest, Friendship
 from feed.likes import Liked
 from feed.objects import Comment, Post, User
 from feed.pages import Page
-from feed.timelines import FeedPage
 from realtime.api import documents, friends, me, operations, posts, sessions, users
 from realtime.edge import EDGE
 from realtime.endpoint import Route, endpoint

@@ -19,7 +19,7 @@ import structlog
 from db import users
 from db.errors import SocialError
 from db.settings import Settings
-from feed import comments, friends, likes, posts, timelines
+from feed import comments, feed_page, friends, likes, posts
 from feed.accounts import Accounts, Origin
 from feed.passwords import Passwords
 from feed.stores import Stores
@@ -192,7 +192,7 @@ class Bots:
             await self._act(self._random.choice(self._ids))
 
     async def _act(self, bot: int) -> None:
-        page = await timelines.feed(self._stores, bot, cursor=None, limit=10)
+        page = await feed_page.recent(self._stores, bot, cursor=None, limit=10)
         others = [post for post in page.items if post.author.id != str(bot)]
         choice = self._random.random()
         if choice < 0.3 or not others:

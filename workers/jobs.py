@@ -58,7 +58,7 @@ def table() -> dict[str, Job]:
     from workers import erase_user, fan_out_post, publish_comment, refresh_counts, tell_relation
 
     return {
-        "fan_out_post": Job(each=fan_out_post.run, lane=fan_out_post.lane),
+        "fan_out_post": Job(each=fan_out_post.FanOut().run, lane=fan_out_post.lane),
         "publish_comment": Job(each=publish_comment.run),
         "tell_relation": Job(each=tell_relation.run),
         "refresh_counts": Job(within=refresh_counts.write, after=refresh_counts.announce),

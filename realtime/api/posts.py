@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from feed import comments, likes, posts, timelines
+from feed import comments, feed_page, likes, posts
 from feed import typing as typists
+from feed.feed_page import FeedPage
 from feed.likes import Liked
 from feed.objects import Comment, Post, User, Visibility
 from feed.pages import Page
-from feed.timelines import FeedPage
 from realtime.edge import Call
 from realtime.live.protocol import PostId
 
@@ -66,7 +66,7 @@ async def delete(call: Call) -> None:
 
 async def feed(call: Call, limit: int) -> FeedPage:
     """The caller's feed."""
-    page = await timelines.feed(call.stores, call.viewer, cursor=call.query("cursor"), limit=limit)
+    page = await feed_page.recent(call.stores, call.viewer, cursor=call.query("cursor"), limit=limit)
     call.headers["Live-Position"] = f"{page.position.stream}={page.position.epoch}:{page.position.offset}"
     return page
 
