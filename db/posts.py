@@ -43,6 +43,7 @@ _AS_SEEN = (
         posts.c.version,
         posts.c.author_id,
         posts.c.visibility,
+        posts.c.created_at,
         posts.c.deleted_at,
         shares.c.shared_id,
         *COUNTS,
@@ -255,6 +256,27 @@ async def count_rows(connection: AsyncConnection, post_id: int) -> dict[str, int
         "likes": int((await connection.execute(like_rows)).scalar_one()),
         "comments": int((await connection.execute(comment_rows)).scalar_one()),
     }
+
+
+async def acts_given(
+    connection: AsyncConnection, user_id: int, authors: Collection[int], *, since: datetime, comment_counts: int
+) -> dict[int, int]:
+    """author -> how often a user has liked (one each) or commented on that author's posts since a moment."""
+    given: dict[int, int] = {}
+    if not authors:
+        return given
+    liked_at = and_(likes.c.user_id == user_id, likes.c.active.is_(True), likes.c.changed_at >= since)
+    wrote_at = and_(comments.c.author_id == user_id, comments.c.deleted_at.is_(None), comments.c.created_at >= since)
+    for edge, where, weight in ((likes, liked_at, 1), (comments, wrote_at, comment_counts)):
+        query = (
+            select(posts.c.author_id, func.count().label("acts"))
+            .join(edge, edge.c.post_id == posts.c.id)
+            .where(where, posts.c.author_id.in_(authors))
+            .group_by(posts.c.author_id)
+        )
+        for row in await connection.execute(query):
+            given[row.author_id] = given.get(row.author_id, 0) + weight * row.acts
+    return given
 
 
 # --- everything of one person ----------------------------------------------------------------------------------------

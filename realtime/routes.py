@@ -133,10 +133,12 @@ ROUTES = (
         "GET",
         "/feed",
         posts.feed,
-        "Posts of the viewer and friends, newest first",
+        "Posts of the viewer and friends, newest first; `order=top`: by rank, frozen for 10 min",
         reply=FeedPage,
         paged=True,
         live=True,
+        query=("order",),
+        validated=True,
     ),
 )
 

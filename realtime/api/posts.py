@@ -7,12 +7,15 @@ from msgspec import UNSET, UnsetType
 
 from feed import comments, feed_page, likes, posts
 from feed import typing as typists
+from feed.errors import Fault, Invalid
 from feed.feed_page import FeedPage
 from feed.likes import Liked
 from feed.objects import Comment, Post, User, Visibility
 from feed.pages import Page
 from realtime.edge import Call
 from realtime.live.protocol import PostId
+
+ORDERS = {"recent": feed_page.recent, "top": feed_page.top}
 
 
 class NewPost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,9 +68,14 @@ async def delete(call: Call) -> None:
 
 
 async def feed(call: Call, limit: int) -> FeedPage:
-    """The caller's feed."""
-    page = await feed_page.recent(call.stores, call.viewer, cursor=call.query("cursor"), limit=limit)
+    """The caller's feed, newest first or by rank."""
+    read = ORDERS.get(call.query("order") or "recent")
+    if read is None:
+        raise Invalid([Fault("/order", "`recent` (newest first) or `top` (by rank).")])
+    page = await read(call.stores, call.viewer, cursor=call.query("cursor"), limit=limit)
     call.headers["Live-Position"] = f"{page.position.stream}={page.position.epoch}:{page.position.offset}"
+    # Without the position: it moves with every event, also with those that leave the page as it is.
+    call.validator = (page.items, page.next)
     return page
 
 
