@@ -179,6 +179,23 @@ async def _build(stores: Stores, viewer_id: int, token: str, *, before: int, lim
     return Slice([post_id for post_id in ids if post_id < before][:limit], version, floor)
 
 
+async def lacking(stores: Stores, user_id: int) -> list[int]:
+    """Ids that a user's timeline lacks though it says that it is complete: none, or a fault. A cold one lacks nothing.
+
+    The database is read first, then what is not fanned out yet, then the timeline: so a delay is no fault.
+    """
+    async with stores.sql.read() as connection:
+        before, friends = await friends_of(stores, connection, user_id)
+        truth = await newest_by(connection, user_id, [user_id, *friends], before=NEWEST, limit=TIMELINE_KEEPS)
+        tasks = await outbox.unfinished(connection, "fan_out_post", limit=UNFINISHED + 1)
+        version = await relations.version(connection, user_id)
+    found = await stores.timelines.page(user_id, before=NEWEST, limit=2 * TIMELINE_KEEPS, by_owner=False)
+    if found is None or not before == version == found.relations or len(tasks) > UNFINISHED:
+        return []
+    there = {*found.ids, *(task["post_id"] for task in tasks)}
+    return [post_id for post_id in truth if post_id >= found.floor and post_id not in there]
+
+
 async def newest_by(
     connection: AsyncConnection, viewer_id: int, authors: Collection[int], *, before: int, limit: int
 ) -> list[int]:

@@ -44,11 +44,10 @@ class Timelines:
         self._redis = redis
         self._keys = redis.keys
 
-    async def page(self, user_id: int, *, before: int, limit: int) -> Slice | None:
-        """Up to `limit` ids below `before`; None while the timeline is cold."""
-        relations, floor, ids = await self._redis.run(
-            "timeline", self._of(user_id), [RUN_ID, before, limit, _ms(ACTIVE)]
-        )
+    async def page(self, user_id: int, *, before: int, limit: int, by_owner: bool = True) -> Slice | None:
+        """Up to `limit` ids below `before`; None while the timeline is cold. Read by its owner, it lives on."""
+        life = _ms(ACTIVE) if by_owner else 0
+        relations, floor, ids = await self._redis.run("timeline", self._of(user_id), [RUN_ID, before, limit, life])
         return Slice(list(map(int, ids)), int(relations), floor) if relations else None
 
     async def build(self, user_id: int) -> str | None:
