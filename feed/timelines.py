@@ -5,7 +5,7 @@
     relations  the user's relation version when it was built: a friend more, a friend less, a block make it cold
     cold       absent, of another life of the store (run id), built for other relations, or being built
 
-    put        with the event of the post, many users in one call; the author's own at once    append.lua, put.lua
+    put        with the event of the post, for many users in one call                          append.lua
     page       ids below one, and what they are good for                                       timeline.lua
     build      a lease; from then on posts are put in; read from the database; merged          build.lua, built.lua
 
@@ -60,10 +60,6 @@ class Timelines:
         floor = ids[-1] if len(ids) >= TIMELINE_KEEPS else 0
         arguments = [RUN_ID, token, relations, floor, _ms(ACTIVE), TIMELINE_KEEPS, *ids]
         return bool(await self._redis.run("built", self._of(user_id), arguments))
-
-    async def put(self, user_id: int, post_id: int) -> None:
-        """Puts a post into one timeline, if it is not cold."""
-        await self._redis.run("put", self._of(user_id), [RUN_ID, post_id])
 
     async def drop(self, user_id: int) -> None:
         """Makes a timeline cold."""

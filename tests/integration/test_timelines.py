@@ -67,7 +67,6 @@ def user() -> int:
 async def test_what_nobody_built_is_cold_and_takes_nothing(store: Store, user: int) -> None:
     assert await store.timelines.page(user, before=100, limit=5) is None
     await store.fan_out(7, user)
-    await store.timelines.put(user, 8)
     assert await store.ids(user) == []
     assert await store.lives(user) == (-0.002, -0.002)
 
@@ -137,7 +136,6 @@ async def test_what_comes_late_below_the_floor_closes_no_hole_in_show(store: Sto
     await store.warm(user, [*range(2000, 2000 - TIMELINE_KEEPS, -1)])
     floor = 2000 - TIMELINE_KEEPS + 1
     await store.fan_out(floor - 1, user)
-    await store.timelines.put(user, floor - 1)
     assert (await store.ids(user))[-1] == floor
     for post in range(1900, 1990):
         await store.fan_out(post, user, act="take")
@@ -174,7 +172,7 @@ async def test_every_key_expires_and_reading_keeps_both_alive(store: Store, user
     assert all(0 < left <= BUILD_WITHIN for left in await store.lives(user))
     await store.timelines.built(user, token, [], relations=1)
     await store.fan_out(9, user, act="take")
-    await store.timelines.put(user, 11)
+    await store.fan_out(11, user)
     assert all(ACTIVE - 60 < left <= ACTIVE for left in await store.lives(user))
     for key in (store.keys.floor(me(user)), store.keys.timeline(me(user))):
         await store.client.pexpire(key, 60_000)
