@@ -89,7 +89,7 @@ def index(words: str) -> list[str]:
 
 def _runs(words: str) -> list[str]:
     """The folded words of a text, parted where a script without spaces begins or ends."""
-    return ["".join(run) for word in text.words(text.fold(words)) for run in _by_script(word)]
+    return ["".join(run) for word in text.words(text.normal(text.fold(words))) for run in _by_script(word)]
 
 
 def _by_script(word: str) -> Iterator[list[str]]:

@@ -119,10 +119,12 @@ def normal(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """Lower case without accents: how names, tags and posts are searched. What is no accent to its readers stays: a
-    voiced kana, a vowel of Thai, the sign that joins two consonants of Hindi."""
+    """Lower case without accents, decomposed: how names, tags and posts are searched.
+
+    What is no accent to its readers stays: a voiced kana, a vowel of Thai, the sign that joins consonants of Hindi.
+    """
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return normal("".join(c for c in decomposed if not _is_accent(c)))
+    return "".join(c for c in decomposed if not _is_accent(c))
 
 
 def words(folded: str) -> list[str]:
@@ -169,7 +171,7 @@ def tags(text: str) -> list[str]:
 
 def tag(name: str) -> str:
     """A hashtag folded, with its sign or without; empty when it is none: no letter in it, or too long."""
-    folded = "".join(c for c in fold(name) if is_of_word(c))
+    folded = normal("".join(c for c in fold(name) if is_of_word(c)))
     is_tag = len(folded) <= TAG_LENGTH and any(unicodedata.category(c)[0] == "L" for c in folded)
     return folded if is_tag else ""
 

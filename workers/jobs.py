@@ -62,6 +62,6 @@ def table() -> dict[str, Job]:
         "publish_comment": Job(each=publish_comment.run),
         "tell_relation": Job(each=tell_relation.run),
         "refresh_counts": Job(within=refresh_counts.write, after=refresh_counts.announce),
-        "tell_shares": Job(within=tell_shares.write),
+        "tell_shares": Job(each=tell_shares.run),
         "erase_user": Job(each=erase_user.run),
     }
