@@ -6,14 +6,15 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, insert, select, update
+from sqlalchemy import ScalarSelect, and_, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db import outbox
 from db.dialect import translate
 from db.engine import Record, new_id
 from db.errors import DuplicateKey
-from db.schema import comments, likes, post_counts, posts
+from db.schema import comments, likes, post_counts, posts, shares
 
 POST = select(
     posts,
@@ -166,16 +167,39 @@ async def likers(connection: AsyncConnection, post_id: int, *, before: int, limi
     return list(await connection.execute(query.order_by(likes.c.id.desc()).limit(limit)))
 
 
-async def count_rows(connection: AsyncConnection, post_id: int) -> dict[str, int]:
-    """What a post's counters must say, counted from the rows: {likes, comments}."""
-    like_rows = select(func.count()).select_from(likes).where(likes.c.post_id == post_id, likes.c.active.is_(True))
-    comment_rows = (
-        select(func.count()).select_from(comments).where(comments.c.post_id == post_id, comments.c.deleted_at.is_(None))
-    )
-    return {
-        "likes": int((await connection.execute(like_rows)).scalar_one()),
-        "comments": int((await connection.execute(comment_rows)).scalar_one()),
+async def settled_likes(connection: AsyncConnection, post_id: int) -> int:
+    """The likes of a post: its counter and all that is still promised to it. Costs what is promised, not the likes.
+
+    One statement, so that a counter that is brought up to date meanwhile is not added up twice.
+    """
+    query = select(post_counts.c.likes + _promised(post_id, "likes")).where(post_counts.c.post_id == post_id)
+    return int((await connection.execute(query)).scalar_one())
+
+
+# --- counters compared with the rows ---------------------------------------------------------------------------------
+
+
+def _promised(post_id: int, name: str) -> ScalarSelect[Any]:
+    return outbox.promised(f"post:{post_id}", "refresh_counts", name)
+
+
+def _rows(post_id: int) -> dict[str, ScalarSelect[Any]]:
+    """counter -> the number of rows that it has to tell."""
+    conditions = {
+        "likes": (likes, likes.c.post_id == post_id, likes.c.active.is_(True)),
+        "comments": (comments, comments.c.post_id == post_id, comments.c.deleted_at.is_(None)),
+        "shares": (shares, shares.c.shared_id == post_id),
     }
+    return {
+        name: select(func.count()).select_from(table).where(*where).scalar_subquery()
+        for name, (table, *where) in conditions.items()
+    }
+
+
+async def count_rows(connection: AsyncConnection, post_id: int) -> dict[str, int]:
+    """What a post's counters must say once nothing is promised to them: {likes, comments, shares}."""
+    row = (await connection.execute(select(*(rows.label(name) for name, rows in _rows(post_id).items())))).one()
+    return dict(row._mapping)
 
 
 # --- everything of one person ----------------------------------------------------------------------------------------

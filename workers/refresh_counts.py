@@ -14,6 +14,7 @@ from feed.stores import Stores
 from workers.jobs import Task
 
 NAMES = ("likes", "comments", "shares")
+PAUSE = 0.1  # seconds between two updates of one post's counters: ten a second are more than anybody sees (four)
 
 
 async def write(connection: AsyncConnection, tasks: Sequence[Task]) -> None:
