@@ -81,10 +81,15 @@ async def _on_posts(connection: AsyncConnection, user_id: int, _now: datetime) -
     return removed
 
 
-async def _posts(connection: AsyncConnection, user_id: int, _now: datetime) -> int:
+async def _posts(connection: AsyncConnection, user_id: int, now: datetime) -> int:
     query = select(posts.c.id).where(posts.c.author_id == user_id).limit(CHUNK)
     ids = [row.id for row in await connection.execute(query)]
     if ids:
+        # A share of a post that its author had deleted before does not count any more.
+        sharing = select(shares.c.shared_id).join(posts, posts.c.id == shares.c.post_id)
+        query = sharing.where(shares.c.post_id.in_(ids), shares.c.shared_id.not_in(ids), posts.c.deleted_at.is_(None))
+        for row in list(await connection.execute(query)):
+            await _take_back(connection, row.shared_id, {"shares": -1}, now)
         await connection.execute(delete(shares).where(or_(shares.c.post_id.in_(ids), shares.c.shared_id.in_(ids))))
         await connection.execute(delete(post_counts).where(post_counts.c.post_id.in_(ids)))
     return await _remove(connection, posts, posts.c.id.in_(ids), len(ids))

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import ScalarSelect, Select, Text, cast, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Select, Text, cast, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.engine import Record
@@ -116,7 +116,7 @@ async def pending_together(
     return list(await connection.execute(_hinted(query).order_by(outbox.c.id).limit(limit)))
 
 
-def promised(aggregate: str, job: str, name: str) -> ScalarSelect[Any]:
+def promised(aggregate: ColumnElement[str], job: str, name: str) -> ScalarSelect[Any]:
     """What the pending rows of a job in an aggregate add up to, by the number that their payloads carry as `name`.
 
     To be read in one statement with what these rows will change: a statement sees one state of the store.
@@ -157,6 +157,13 @@ async def mark_failed(
             state="parked" if park else "pending",
         )
     )
+
+
+async def settle_parked(connection: AsyncConnection, aggregate: str, job: str, now: datetime) -> None:
+    """Marks parked rows of a job done: what they promised has been brought about otherwise."""
+    query = select(outbox.c.id).where(outbox.c.aggregate == aggregate, outbox.c.state == "parked", outbox.c.job == job)
+    ids = [row.id for row in await connection.execute(query.with_for_update())]
+    await mark_done(connection, ids, now)
 
 
 async def drop_done(connection: AsyncConnection, before: datetime, *, limit: int) -> int:

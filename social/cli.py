@@ -124,6 +124,19 @@ def settings() -> None:
         typer.echo(f"SOCIAL_{name.upper():<24} {shown!s:<24} {field.description}")
 
 
+@app.command()
+def audit(
+    share: Annotated[float, typer.Option(min=0.0, max=1.0, help="How much of everything is compared; 1 = all.")] = 0.01,
+    config: Config = None,
+) -> None:
+    """Compare counters with their rows, now; repair what differs."""
+    from social.audit import report
+
+    settings = load(file=config)
+    _logging(settings)
+    typer.echo("\n".join(_run(report(settings, share))))
+
+
 @people.command()
 def disable(username: str, config: Config = None) -> None:
     """Switch an account off: hidden from everybody, its connections closed within a second."""

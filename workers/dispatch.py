@@ -59,6 +59,11 @@ class Dispatcher:
         self._lost: set[int] = set()
         self._marking = asyncio.Lock()
 
+    @property
+    def part(self) -> float:
+        """Which part of all partitions this worker holds, 0 to 1."""
+        return len(self._fences) / outbox.PARTITIONS
+
     def start(self, background: Background) -> None:
         """Starts the loops, owned by `background`."""
         background.keep("leases", self._keep_leases)
