@@ -136,8 +136,8 @@ class Dispatcher:
     async def _do_together(self, name: str, tasks: list[Task], fences: dict[int, int]) -> None:
         """A batch whose effects are one transaction; when it fails, aggregate by aggregate, to find the faulty one."""
         try:
-            await self._finish(self._jobs[name], tasks, fences)
-            self._rest(name, {task.aggregate for task in tasks})
+            lost = await self._finish(self._jobs[name], tasks, fences)
+            self._rest(name, {task.aggregate for task in tasks if task.id not in lost})
         except StoreUnavailable:
             raise
         except Exception as error:
