@@ -233,8 +233,8 @@ async def compare_counts(connection: AsyncConnection, post_id: int) -> dict[str,
 async def repair_counts(connection: AsyncConnection, post_id: int, now: datetime) -> bool:
     """Brings a post's counters to its rows, whatever is promised besides; False when nothing was wrong.
 
-    What is parked of them counts as done: it is among the rows. Nobody changes the counters between the comparison
-    and the end of the transaction; what is written meanwhile brings its own promise.
+    What is parked of them counts as done: it is among the rows. The lock keeps two auditors from repairing the same
+    difference; whoever likes meanwhile changes rows and promise alike, and the difference stays what it is.
     """
     await outbox.settle_parked(connection, f"post:{post_id}", "refresh_counts", now)
     await connection.execute(select(post_counts.c.post_id).where(post_counts.c.post_id == post_id).with_for_update())

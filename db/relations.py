@@ -210,7 +210,7 @@ async def compare_friends(connection: AsyncConnection, user_id: int) -> tuple[in
 async def repair_friends(connection: AsyncConnection, user_id: int) -> bool:
     """Brings the number of friends to the friendships; False when nothing was wrong.
 
-    Whoever changes one of them waits for this row, and then adds to what it says.
+    Whoever makes or ends a friendship has this row locked when that commits, and adds to what it says.
     """
     await connection.execute(
         select(relation_meta.c.user_id).where(relation_meta.c.user_id == user_id).with_for_update()

@@ -81,13 +81,13 @@ async def settle(stores: Stores) -> None:
     """Does all the work that commits promised."""
     dispatcher = Dispatcher(stores)
     await dispatcher.hold_leases()
-    while True:
+    for _ in range(200):
         if not await dispatcher.step():
             async with stores.sql.read() as connection:
                 if not await outbox.waiting(connection, state="pending", limit=1):
-                    break
+                    return await dispatcher.stop()
             await asyncio.sleep(PAUSE / 4)  # what rests is looked at again, until nothing is pending
-    await dispatcher.stop()
+    raise AssertionError("the outbox is not done")
 
 
 async def spoil(stores: Stores, post_id: int, **by: int) -> None:
@@ -237,6 +237,19 @@ async def test_what_was_parked_is_settled_by_the_repair_and_cannot_count_twice(s
     async with stores.sql.read() as connection:
         states = {row.state for row in await connection.execute(select(schema.outbox.c.state).where(of_post))}
     assert states == {"done"}
+
+
+async def test_auditors_that_find_the_same_drift_repair_it_once(stores: Stores) -> None:
+    [ada] = await newcomers(stores, 1)
+    post_id = await a_post(stores, ada)
+    await spoil(stores, post_id, likes=3)
+    await stores.sql.write(lambda c: relations.change_meta(c, [ada], friends=2))
+    on_posts = [stores.sql.write(lambda c: posts.repair_counts(c, post_id, utc_now())) for _ in range(5)]
+    on_people = [stores.sql.write(lambda c: relations.repair_friends(c, ada)) for _ in range(5)]
+    assert sorted(await asyncio.gather(*on_posts)) == sorted(await asyncio.gather(*on_people)) == [False] * 4 + [True]
+    assert await stored(stores, post_id) == await rows(stores, post_id)
+    async with stores.sql.read() as connection:
+        assert await relations.compare_friends(connection, ada) == (0, 0)
 
 
 async def test_nothing_drifts_and_nothing_is_repaired_while_everybody_writes(stores: Stores) -> None:
