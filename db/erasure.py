@@ -13,10 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import outbox, relations
 from db.schema import (
+    active_days,
     comments,
     idempotency_keys,
     likes,
     post_counts,
+    post_tags,
     posts,
     sessions,
     shares,
@@ -86,13 +88,14 @@ async def _posts(connection: AsyncConnection, user_id: int, _now: datetime) -> i
     ids = [row.id for row in await connection.execute(query)]
     if ids:
         await connection.execute(delete(shares).where(or_(shares.c.post_id.in_(ids), shares.c.shared_id.in_(ids))))
+        await connection.execute(delete(post_tags).where(post_tags.c.post_id.in_(ids)))
         await connection.execute(delete(post_counts).where(post_counts.c.post_id.in_(ids)))
     return await _remove(connection, posts, posts.c.id.in_(ids), len(ids))
 
 
 async def _account(connection: AsyncConnection, user_id: int, _now: datetime) -> int:
     await relations.erase_blocks(connection, user_id)
-    for table in (idempotency_keys, sessions, user_terms):
+    for table in (active_days, idempotency_keys, sessions, user_terms):
         await connection.execute(delete(table).where(table.c.user_id == user_id))
     await connection.execute(delete(users).where(users.c.id == user_id))
     return 0

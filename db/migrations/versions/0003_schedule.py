@@ -1,0 +1,79 @@
+"""schedule: ticks, tags of posts, daily figures and what they are made from, and the indexes by time"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+from db.dialect import Id, Key, Moment
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+PLAIN: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
+BY_TIME = {
+    "users": "created_at",
+    "friendships": "changed_at",
+    "posts": "created_at",
+    "comments": "created_at",
+    "likes": "changed_at",
+    "shares": "created_at",
+}
+
+
+def upgrade() -> None:
+    op.create_table(
+        "post_tags",
+        sa.Column("tag", Key(50), nullable=False),
+        sa.Column("post_id", Id, nullable=False),
+        sa.ForeignKeyConstraint(["post_id"], ["posts.id"], name="fk_post_tags_post_id"),
+        sa.PrimaryKeyConstraint("tag", "post_id", name="pk_post_tags"),
+        **PLAIN,
+    )
+    op.create_index("ix_post_tags_post_id", "post_tags", ["post_id"])
+    op.create_table(
+        "ticks",
+        sa.Column("job", Key(40), nullable=False),
+        sa.Column("tick", Moment(), nullable=False),
+        sa.Column("owner", Key(40), nullable=False),
+        sa.Column("expires_at", Moment(), nullable=False),
+        sa.Column("done_at", Moment(), nullable=True),
+        sa.PrimaryKeyConstraint("job", "tick", name="pk_ticks"),
+        **PLAIN,
+    )
+    op.create_table(
+        "active_days",
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("user_id", Id, nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_active_days_user_id"),
+        sa.PrimaryKeyConstraint("day", "user_id", name="pk_active_days"),
+        **PLAIN,
+    )
+    op.create_index("ix_active_days_user_id", "active_days", ["user_id"])
+    op.create_table(
+        "delivery_times",
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("upto_ms", sa.Integer(), nullable=False),
+        sa.Column("deliveries", Id, nullable=False),
+        sa.PrimaryKeyConstraint("day", "upto_ms", name="pk_delivery_times"),
+        **PLAIN,
+    )
+    op.create_table(
+        "daily_figures",
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("name", Key(40), nullable=False),
+        sa.Column("value", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("day", "name", name="pk_daily_figures"),
+        **PLAIN,
+    )
+    for table, column in BY_TIME.items():
+        op.create_index(f"ix_{table}_{column}", table, [column])
+
+
+def downgrade() -> None:
+    for table, column in BY_TIME.items():
+        op.drop_index(f"ix_{table}_{column}", table)
+    for table in ("daily_figures", "delivery_times", "active_days", "ticks", "post_tags"):
+        op.drop_table(table)
