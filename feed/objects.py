@@ -52,8 +52,24 @@ class Counts(msgspec.Struct, frozen=True):
     shares: int
 
 
+class Because(msgspec.Struct, frozen=True):
+    """A term of a score: how many different people did it in the hour that begins there (`posts`: used a tag)."""
+
+    kind: Literal["likes", "comments", "shares", "posts"]
+    hour: Timestamp
+    people: int
+    points: float
+
+
+class Trend(msgspec.Struct, frozen=True):
+    """Why something trends: the score is the sum of the terms' points, rounded once."""
+
+    score: float
+    because: list[Because]
+
+
 class Post(msgspec.Struct, frozen=True):
-    """A post. `liked` is the viewer's."""
+    """A post. `liked` is the viewer's; `trend` comes with /trending."""
 
     id: Id
     version: int
@@ -66,6 +82,7 @@ class Post(msgspec.Struct, frozen=True):
     edited_at: Timestamp | None
     counts: Counts
     liked: bool | UnsetType = UNSET
+    trend: Trend | UnsetType = UNSET
 
 
 class Comment(msgspec.Struct, frozen=True):
@@ -98,3 +115,9 @@ class HiddenAuthor(msgspec.Struct, frozen=True):
     """Drop everything of this person."""
 
     user_id: Id
+
+
+class Refreshed(msgspec.Struct, frozen=True):
+    """What trends has been worked out anew: read /trending."""
+
+    refreshed_at: Timestamp

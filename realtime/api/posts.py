@@ -1,16 +1,17 @@
-"""Posts, their comments and likes, and the feed that they make."""
+"""Posts, their comments and likes, the feed that they make, and what of them trends."""
 
 from __future__ import annotations
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from feed import comments, likes, posts, timelines
+from feed import comments, likes, posts, timelines, trending
 from feed import typing as typists
 from feed.likes import Liked
 from feed.objects import Comment, Post, User, Visibility
 from feed.pages import Page
 from feed.timelines import FeedPage
+from feed.trending import Trending
 from realtime.edge import Call
 from realtime.live.protocol import PostId
 
@@ -69,6 +70,11 @@ async def feed(call: Call, limit: int) -> FeedPage:
     page = await timelines.feed(call.stores, call.viewer, cursor=call.query("cursor"), limit=limit)
     call.headers["Live-Position"] = f"{page.position.stream}={page.position.epoch}:{page.position.offset}"
     return page
+
+
+async def trends(call: Call, limit: int) -> Trending:
+    """What trends, as the caller may see it."""
+    return await trending.read(call.stores, call.viewer, limit=limit)
 
 
 async def list_comments(call: Call, limit: int) -> Page[Comment]:
