@@ -180,8 +180,8 @@ comments = Table(
     Column("edited_at", Moment, nullable=True),
     Column("deleted_at", Moment, nullable=True),
     Index(None, "post_id", "id"),
-    Index(None, "author_id", "id"),
-    Index(None, "created_at"),
+    Index(None, "author_id", "post_id"),
+    Index(None, "created_at", "deleted_at", "post_id", "author_id"),  # all that trending reads of an hour
     **AUTO,
 )
 
@@ -196,7 +196,7 @@ likes = Table(
     Column("changed_at", Moment, nullable=False),
     UniqueConstraint("post_id", "user_id"),
     Index(None, "user_id", "post_id"),
-    Index(None, "changed_at"),
+    Index(None, "changed_at", "active", "post_id", "user_id"),  # all that trending reads of an hour
     **AUTO,
 )
 
@@ -208,7 +208,7 @@ shares = Table(
     Column("shared_id", Id, ForeignKey("posts.id"), nullable=False),
     Column("created_at", Moment, nullable=False),
     Index(None, "shared_id"),
-    Index(None, "created_at"),
+    Index(None, "created_at", "shared_id"),
     CheckConstraint("post_id <> shared_id", name="not_self"),
     **PLAIN,
 )

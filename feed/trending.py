@@ -16,6 +16,7 @@ What may be shown is asked of the audience at every read, never taken from the l
 
 from __future__ import annotations
 
+import asyncio
 import math
 import secrets
 from collections.abc import Collection, Mapping, Sequence
@@ -47,7 +48,8 @@ COUNTED: dict[Kind, str] = {"likes": "likes", "comments": "comments", "shares": 
 # After the end of an hour, until it is read for good: a commit may come as late as its transaction may last
 # (`db.engine.TRANSACTION_WITHIN`), and clocks of edges differ a little.
 SETTLED = timedelta(seconds=60)
-OF_AN_HOUR = 1000  # posts or tags kept of an hour and kind, the largest: bounds what one run adds up to 144,000 members
+HOURS_AT_ONCE = 2  # read side by side after an outage: requests need SQL connections too
+OF_AN_HOUR = 500  # posts or tags kept of an hour and kind, the largest: bounds what one run adds up to 72,000 members
 LISTED = 50  # posts of the list
 TAGS = 10  # tags of the list
 LOOKED_AT = 100  # candidates of one look; most lists need one
@@ -164,23 +166,33 @@ async def stored(stores: Stores) -> Trends | None:
 
 async def _read_hours(stores: Stores, hours: Sequence[datetime], now: datetime, run: str) -> None:
     """Reads from MySQL the hours that are not in Redis for good, and puts them there."""
-    keys = stores.redis.keys
-    marks = await stores.redis.get_many([keys.trending("whole", _name(hour)) for hour in hours])
-    for hour, mark in zip(hours, marks, strict=True):
-        if mark is not None:
-            continue
-        settled = is_settled(hour, now)
-        seconds = (hour + WINDOW + HOUR - now).total_seconds()
-        for kind, counted in COUNTED.items():
-            # A replica may lag behind where the hour is read again; not where it is read for the last time.
-            async with stores.sql.read(stale=not settled) as sql:
-                people = await statements.people(
-                    sql, counted, hour, hour + HOUR, since=since_of(hour), limit=OF_AN_HOUR
-                )
-            place = _hour_key(stores, kind, hour)
-            await stores.redis.fill(f"{place}:{run}", place, people, seconds=seconds)
-        if settled:
-            await stores.redis.set_many([(keys.trending("whole", _name(hour)), b"1")], seconds=seconds)
+    marks = await stores.redis.get_many([_whole_key(stores, hour) for hour in hours])
+    waiting = iter([hour for hour, mark in zip(hours, marks, strict=True) if mark is None])
+
+    async def work() -> None:
+        for hour in waiting:
+            await _read_hour(stores, hour, now, run)
+
+    workers = [asyncio.create_task(work()) for _ in range(HOURS_AT_ONCE)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.wait(workers)
+
+
+async def _read_hour(stores: Stores, hour: datetime, now: datetime, run: str) -> None:
+    settled = is_settled(hour, now)
+    seconds = (hour + WINDOW + HOUR - now).total_seconds()
+    for kind, counted in COUNTED.items():
+        # A replica may lag behind where the hour is read again; not where it is read for the last time.
+        async with stores.sql.read(stale=not settled) as sql:
+            people = await statements.people(sql, counted, hour, hour + HOUR, since=since_of(hour), limit=OF_AN_HOUR)
+        place = _hour_key(stores, kind, hour)
+        await stores.redis.fill(f"{place}:{run}", place, people, seconds=seconds)
+    if settled:
+        await stores.redis.set_many([(_whole_key(stores, hour), b"1")], seconds=seconds)
 
 
 async def _best_posts(stores: Stores, hours: Sequence[datetime], run: str) -> list[Ranked]:
@@ -254,6 +266,10 @@ def _name(hour: datetime) -> str:
 
 def _hour_key(stores: Stores, kind: Kind, hour: datetime) -> str:
     return stores.redis.keys.trending(kind, _name(hour))
+
+
+def _whole_key(stores: Stores, hour: datetime) -> str:
+    return stores.redis.keys.trending("whole", _name(hour))
 
 
 def _list_key(stores: Stores) -> str:

@@ -26,7 +26,8 @@ from social.bench.site import NOWHERE
 from social.chaos.engines import MariaDB, RedisServer
 
 NOW = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
-PEOPLE = 20_000
+PART = 25_000  # rows of one transaction
+PEOPLE = 4 * PART  # at least PART: see `_filling`
 POSTS_SHARE = 20  # interactions per post
 TAGS = 2_000
 SHARES = (0.70, 0.25, 0.05)  # of likes, comments and shares among the interactions
@@ -51,13 +52,14 @@ async def run(*, interactions: int) -> str:
             bare_again = await _bare(stores, trending.hours_of(now)[-1:])
             now = NOW + trending.HOUR
             later = await _timed(stores)
+            found = await _rows(stores)
             listed = await trending.stored(stores)
             memory = await stores.redis.about()
         finally:
             await stores.close()
     size = f"{len(listed.posts)} posts, {len(listed.tags)} tags" if listed else "none"
     return table(
-        f"trending over {interactions:,} interactions ({machine()}, MariaDB, Redis)",
+        f"trending over {found:,} interactions ({machine()}, MariaDB, Redis)",
         [
             Line("filled in", f"{filled:.1f} s"),
             Line("every hour read (cold)", _seconds(cold, bare_cold), TARGET),
@@ -72,6 +74,13 @@ async def run(*, interactions: int) -> str:
 
 def _seconds(seconds: float, bare: float) -> str:
     return f"{seconds:.2f} s = {seconds / bare:.1f} x bare SQL"
+
+
+async def _rows(stores: Stores) -> int:
+    """How many interactions there are: of those asked for, some pairs were drawn twice."""
+    async with stores.sql.read() as sql:
+        counted = [await sql.scalar(text(f"SELECT count(*) FROM {name}")) for name in ("likes", "comments", "shares")]  # noqa: S608
+    return sum(counted)
 
 
 async def _timed(stores: Stores) -> float:
@@ -95,38 +104,62 @@ async def _count(sql: AsyncConnection, kind: str, hour: datetime) -> None:
     await statements.people(sql, kind, hour, hour + trending.HOUR, since=since, limit=trending.OF_AN_HOUR)
 
 
-def _filling(interactions: int) -> list[str]:
-    """Statements that fill an empty schema. MariaDB's sequence tables count; crc32 scatters, the same in every run."""
+def _filling(interactions: int) -> Iterator[str]:
+    """Statements that fill an empty schema. MariaDB's sequence tables count; md5 scatters, the same in every run."""
     posts = interactions // POSTS_SHARE
     start = (NOW - trending.WINDOW + timedelta(minutes=31)).strftime("'%Y-%m-%d %H:%M:%S'")
     span = int((trending.WINDOW - timedelta(minutes=31)).total_seconds())
     likes, comments, shares = (int(interactions * share) for share in SHARES)
     # A number from 0 to 1 out of a row's number: squared it favours low ids, its root late moments.
-    chance = "(crc32(concat('{salt}', seq)) / 4294967295)"
-    post = f"1 + floor({posts} * pow({chance.format(salt='p')}, 2) * 0.999999)"
+    chance = "(conv(left(md5(concat('{salt}', seq)), 8), 16, 10) / 4294967296)"
+    post = f"1 + floor({posts} * pow({chance.format(salt='p')}, 2))"
     moment = f"{start} + interval floor({span} * sqrt({chance.format(salt='t')})) second"
-    person = f"1 + floor({PEOPLE} * {chance.format(salt='u')} * 0.999999)"
-    ids = posts + shares
-    return [
-        "INSERT INTO users (id, version, username, name, bio, password_hash, locale, timezone, state, created_at) "
-        f"SELECT seq, 1, concat('u', seq), 'x', '', 'x', 'en', 'UTC', 'active', {start} FROM seq_1_to_{PEOPLE}",
-        "INSERT INTO posts (id, version, author_id, text, visibility, created_at) "
-        f"SELECT seq, 1, {person}, 'words', if(seq % 10 = 0, 'friends', 'public'), "
-        f"{start} + interval floor({span} * {chance.format(salt='c')}) second FROM seq_1_to_{ids}",
-        "INSERT INTO post_counts (post_id, version, likes, comments, shares) "
-        f"SELECT seq, 1, 0, 0, 0 FROM seq_1_to_{ids}",
-        "INSERT INTO post_tags (tag, post_id) "
-        f"SELECT concat('tag', floor({TAGS} * pow({chance.format(salt='g')}, 3))), seq FROM seq_1_to_{posts}",
-        # A person likes a post once; more than the wanted number, because some pairs come twice.
-        "INSERT INTO likes (post_id, user_id, active, changed_at) SELECT post_id, user_id, 1, min(moment) FROM "
-        f"(SELECT {post} AS post_id, {person} AS user_id, {moment} AS moment FROM seq_1_to_{likes}) AS drawn "
-        "GROUP BY post_id, user_id ORDER BY 4",
-        "INSERT INTO comments (version, post_id, author_id, text, created_at) "
-        f"SELECT 1, {post}, {person}, 'words', {moment} FROM seq_1_to_{comments} ORDER BY 5",
-        "INSERT INTO shares (post_id, shared_id, created_at) "
-        f"SELECT {posts} + seq, {post}, {moment} FROM seq_1_to_{shares}",
-        "ANALYZE TABLE likes, comments, shares, posts, post_tags",
-    ]
+    person = f"1 + floor({PEOPLE} * {chance.format(salt='u')})"
+    for first, last in _parts(PEOPLE):
+        yield (
+            "INSERT INTO users (id, version, username, name, bio, password_hash, locale, timezone, state, created_at) "
+            f"SELECT seq, 1, concat('u', seq), 'x', '', 'x', 'en', 'UTC', 'active', {start} FROM seq_{first}_to_{last}"
+        )
+    for first, last in _parts(posts + shares):
+        yield (
+            "INSERT INTO posts (id, version, author_id, text, visibility, created_at) "
+            f"SELECT seq, 1, {person}, 'words', if(seq % 10 = 0, 'friends', 'public'), "
+            f"{start} + interval floor({span} * {chance.format(salt='c')}) second FROM seq_{first}_to_{last}"
+        )
+        yield (
+            "INSERT INTO post_counts (post_id, version, likes, comments, shares) "
+            f"SELECT seq, 1, 0, 0, 0 FROM seq_{first}_to_{last}"
+        )
+    for first, last in _parts(posts):
+        yield (
+            "INSERT INTO post_tags (tag, post_id) "
+            f"SELECT concat('tag', floor({TAGS} * pow({chance.format(salt='g')}, 3))), seq FROM seq_{first}_to_{last}"
+        )
+    parts = list(_parts(likes))
+    for number, (first, last) in enumerate(parts):
+        # A person likes a post once: within a part nobody comes twice, and each part has posts of its own.
+        liked = f"1 + {number} + {len(parts)} * floor({posts // len(parts)} * pow({chance.format(salt='p')}, 2))"
+        yield (
+            "INSERT INTO likes (post_id, user_id, active, changed_at) "
+            f"SELECT {liked}, 1 + seq % {PEOPLE}, 1, {moment} FROM seq_{first}_to_{last} ORDER BY 4"
+        )
+    for first, last in _parts(comments):
+        yield (
+            "INSERT INTO comments (version, post_id, author_id, text, created_at) "
+            f"SELECT 1, {post}, {person}, 'words', {moment} FROM seq_{first}_to_{last} ORDER BY 5"
+        )
+    for first, last in _parts(shares):
+        yield (
+            "INSERT INTO shares (post_id, shared_id, created_at) "
+            f"SELECT {posts} + seq, {post}, {moment} FROM seq_{first}_to_{last}"
+        )
+    yield "ANALYZE TABLE likes, comments, shares, posts, post_tags"
+
+
+def _parts(rows: int) -> Iterator[tuple[int, int]]:
+    """Ranges of row numbers, each for one transaction: those of the product may not take longer."""
+    for first in range(1, rows + 1, PART):
+        yield first, min(first + PART - 1, rows)
 
 
 @contextmanager

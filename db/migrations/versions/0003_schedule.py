@@ -14,12 +14,12 @@ depends_on = None
 
 PLAIN: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
 BY_TIME = {
-    "users": "created_at",
-    "friendships": "changed_at",
-    "posts": "created_at",
-    "comments": "created_at",
-    "likes": "changed_at",
-    "shares": "created_at",
+    "users": ["created_at"],
+    "friendships": ["changed_at"],
+    "posts": ["created_at"],
+    "comments": ["created_at", "deleted_at", "post_id", "author_id"],
+    "likes": ["changed_at", "active", "post_id", "user_id"],
+    "shares": ["created_at", "shared_id"],
 }
 
 
@@ -68,12 +68,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("day", "name", name="pk_daily_figures"),
         **PLAIN,
     )
-    for table, column in BY_TIME.items():
-        op.create_index(f"ix_{table}_{column}", table, [column])
+    for table, columns in BY_TIME.items():
+        op.create_index("_".join(("ix", table, *columns)), table, columns)
+
+    # The new one first: a foreign key is never without an index.
+    op.create_index("ix_comments_author_id_post_id", "comments", ["author_id", "post_id"])
+    op.drop_index("ix_comments_author_id_id", "comments")
 
 
 def downgrade() -> None:
-    for table, column in BY_TIME.items():
-        op.drop_index(f"ix_{table}_{column}", table)
+    op.create_index("ix_comments_author_id_id", "comments", ["author_id", "id"])
+    op.drop_index("ix_comments_author_id_post_id", "comments")
+    for table, columns in BY_TIME.items():
+        op.drop_index("_".join(("ix", table, *columns)), table)
     for table in ("daily_figures", "delivery_times", "active_days", "ticks", "post_tags"):
         op.drop_table(table)
