@@ -91,8 +91,9 @@ async def read(stores: Stores, first: date, last: date) -> Analytics:
 def day_of(text: str | None, pointer: str) -> date:
     """A day as `YYYY-MM-DD`. Raises Fault."""
     try:
-        if text is None or len(text) != 10:  # fromisoformat takes other spellings too
+        day = date.fromisoformat(text or "")
+        if day.isoformat() != text:  # it takes other spellings too
             raise ValueError
-        return date.fromisoformat(text)
+        return day
     except ValueError as error:
         raise Fault(pointer, "A day as YYYY-MM-DD.") from error

@@ -1,7 +1,8 @@
 """The same streams as server-sent events, for where websockets are blocked.
 
 `GET /api/v1/live/events?streams=me,trending,post:1&watch=2,3`: what is followed is fixed for the connection. Every
-event has as its `id` the position of all streams, `me=<epoch>:<offset>,post:1=...`, which comes back as `Last-Event-ID`.
+event has as its `id` the position of all streams, `me=<epoch>:<offset>,post:1=...`, which comes back as
+`Last-Event-ID`.
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
