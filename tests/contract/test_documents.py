@@ -16,7 +16,8 @@ OPERATIONS = [
     "get /me/export", "put /friends/{}", "delete /friends/{}", "get /friends", "get /friend-requests", "put /blocks/{}",
     "delete /blocks/{}", "get /blocks", "post /posts", "get /posts/{}", "patch /posts/{}", "delete /posts/{}",
     "get /posts/{}/comments", "post /posts/{}/comments", "patch /comments/{}", "delete /comments/{}",
-    "put /posts/{}/like", "delete /posts/{}/like", "get /posts/{}/likes", "get /feed", "post /live/typing", "get /trending",
+    "put /posts/{}/like", "delete /posts/{}/like", "get /posts/{}/likes", "get /feed", "post /live/typing",
+    "get /trending",
 ]  # fmt: skip
 LATER = [
     "GET /notifications", "POST /notifications/seen", "GET /notification-preferences", "GET /push/key",
