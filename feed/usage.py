@@ -14,7 +14,7 @@ from datetime import date
 import structlog
 
 from db import analytics
-from db.errors import DuplicateKey, OutcomeUnknown, StoreUnavailable
+from db.errors import DuplicateKey, MissingParent, OutcomeUnknown, StoreUnavailable
 from feed import metrics
 from feed.analytics import OVER_MS, UPPER_MS
 from feed.metrics import DELIVERY_BUCKETS
@@ -69,7 +69,7 @@ class Usage:
         try:
             await self._write_people(today)
             await self._write_times(today)
-        except (StoreUnavailable, DuplicateKey) as error:
+        except (StoreUnavailable, DuplicateKey, MissingParent) as error:
             log.info("usage_not_written", cause=str(error))
 
     async def _write_people(self, today: date) -> None:

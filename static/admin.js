@@ -43,9 +43,9 @@ function seconds(value) {
   return value < 1 ? `${fine.format(value * 1000)} ms` : `${fine.format(value)} s`;
 }
 
-/** Round numbers from 0 to at least `most`: three or four steps of 1, 2 or 5 times a power of ten, none below `least`. */
+/** Round numbers from 0 to at least `most`: up to four steps of 1, 2 or 5 times a power of ten, none below `least`. */
 export function ticks(most, least) {
-  const wanted = Math.max(most, least) / 3;
+  const wanted = Math.max(most, least) / 4;
   const power = 10 ** Math.floor(Math.log10(wanted));
   const step = Math.max(least, power * [1, 2, 5, 10].find((factor) => factor * power >= wanted * 0.999));
   const found = [0];
@@ -210,7 +210,7 @@ let plots = [];
 let wanted = 0; // the newest request; answers to older ones are ignored
 
 function say(words, retry) {
-  status.replaceChildren(words);
+  status.replaceChildren(...[words].flat());
   if (retry) {
     const button = element('button', { class: 'link-button', type: 'button' }, 'Try again');
     button.addEventListener('click', retry);
@@ -233,7 +233,8 @@ async function show(count) {
     place.replaceChildren(...plots.map((plot) => plot.card));
     plots.forEach((plot) => plot.draw());
     const counted = days.filter((day) => Object.keys(day.figures).length).length;
-    say(counted === days.length ? '' : `${counted} of ${days.length} days are counted. \`social analytics --from … --to …\` counts others.`);
+    const others = [`${counted} of ${days.length} days are counted; `, element('code', {}, 'social analytics --from … --to …'), ' counts others.'];
+    say(counted === days.length ? '' : others);
   } catch (error) {
     if (mine === wanted) say(`The figures cannot be had: ${error.message}`, () => show(count));
   }

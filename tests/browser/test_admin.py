@@ -74,6 +74,8 @@ async def test_operators_see_what_days_came_to(start_site, open_page, tmp_path):
     await page.keyboard.press("Home")
     await expect(posts).to_contain_text(f"{figures(29)['posts']:,}")
 
+    await shot(page, "admin-pointed-at")
+
     # A day that was not counted is a gap and says so.
     await plot.focus()
     for _ in range(GAP):

@@ -16,7 +16,7 @@ import pytest_asyncio
 from sqlalchemy import delete, event, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from db import schema
+from db import schema, ticks
 from db.errors import StoreUnavailable
 from db.migrate import migrate
 from db.settings import Settings
@@ -472,6 +472,25 @@ async def test_a_result_that_the_store_has_lost_is_made_again_by_one_worker(site
     job.may_end.set()
     await asyncio.gather(*steps)
     assert job.ran == [PRESENT, PRESENT]
+
+
+async def test_a_result_that_was_made_again_meanwhile_is_not_made_a_third_time(site: Site) -> None:
+    def claim(owner: str, redo: datetime | None) -> Any:
+        until = site.now + timedelta(seconds=schedule.LEASE)
+        return site.stores.sql.write(
+            lambda c: ticks.claim(c, "note", PRESENT, owner, now=site.now, until=until, redo=redo)
+        )
+
+    assert await claim("first", None)
+    assert not await claim("second", None)
+    await site.stores.sql.write(lambda c: ticks.finish(c, "note", PRESENT, "first", NOW))
+    assert not await claim("second", None)
+    site.now += timedelta(seconds=1)
+    assert await claim("second", NOW)
+    await site.stores.sql.write(lambda c: ticks.finish(c, "note", PRESENT, "first", site.now))  # has it no more
+    assert not await claim("third", NOW)
+    await site.stores.sql.write(lambda c: ticks.finish(c, "note", PRESENT, "second", site.now))
+    assert not await claim("third", NOW)
 
 
 async def test_the_list_is_back_after_redis_was_emptied(site: Site) -> None:

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feed import trending
+from db import users
+from feed import likes, posts, trending
 from feed.objects import Trend, timestamp
+from feed.stores import Stores
 from feed.trending import HALF_LIFE, HOUR, HOURS, TAG_WEIGHTS, WEIGHTS, Ranked, decay, hours_of, trend
 
 PRESENT = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -86,3 +88,21 @@ def test_an_hour_is_read_for_good_only_when_no_commit_can_come_any_more() -> Non
     assert not trending.is_settled(PRESENT, end)
     assert not trending.is_settled(PRESENT, end + timedelta(seconds=59))
     assert trending.is_settled(PRESENT, end + timedelta(seconds=60))
+
+
+async def test_it_is_worked_out_on_the_redis_of_this_process_too(stores: Stores) -> None:
+    """`social up` without any Valkey: the scripts run there as well."""
+    ada, bela = [await a_person(stores, name) for name in ("ada", "bela")]
+    post = await posts.create(stores, ada, words="hello", visibility="public", media=[], key=None)
+    await likes.set_like(stores, bela, int(post.id), active=True)
+    assert await trending.stored(stores) is None
+    await trending.refresh(stores)
+    found = await trending.read(stores, bela, limit=20)
+    assert [(item.id, item.trend.score) for item in found.items] == [(post.id, 1.0)]  # type: ignore[union-attr]
+
+
+async def a_person(stores: Stores, name: str) -> int:
+    now = stores.clock()
+    return await stores.sql.write(
+        lambda c: users.add(c, username=name, name=name, email=None, password_hash="x", now=now)
+    )
