@@ -4,7 +4,8 @@
     requested, friends ──remove, or a block──> none
 
 The pair's row is the lock: asked, accepted, removed and blocked from both sides at once end in one legal state. Every
-change raises both relation versions and leaves its events in the outbox, in the same transaction.
+change leaves its events in the outbox, in the same transaction; one that makes or ends a friendship or a block raises
+both relation versions, by which fan-out and timelines know that they have to look again.
 """
 
 from __future__ import annotations
@@ -54,8 +55,6 @@ async def ask(stores: Stores, user_id: int, other_id: int) -> Friendship:
         now = stores.clock()
         if pair.state == "none":
             await relations.set_pair(connection, user_id, other_id, state="requested", asked_by=user_id, now=now)
-            await relations.lock_meta(connection, user_id, other_id)
-            await relations.change_meta(connection, (user_id, other_id), friends=0)
             await _promise(stores, connection, user_id, other_id, [_tell("friend.requested", user_id, other_id)])
             return Friendship("requested"), []
         metas = await relations.lock_meta(connection, user_id, other_id)
@@ -100,6 +99,8 @@ async def block(stores: Stores, user_id: int, other_id: int) -> None:
             raise NotFound("person")  # one who blocks the user answers like nobody
         await relations.add_block(connection, user_id, other_id, stores.clock())
         await _separate(stores, connection, user_id, other_id, pair)
+        await relations.lock_meta(connection, user_id, other_id)
+        await relations.change_meta(connection, (user_id, other_id), friends=0)
         await _promise(stores, connection, user_id, other_id, _both("author.hidden", user_id, other_id))
         return [await stores.revoke(connection, "parted", user_id, other_id)]
 
@@ -194,12 +195,13 @@ async def _lock_visible(stores: Stores, connection: AsyncConnection, user_id: in
 
 
 async def _separate(stores: Stores, connection: AsyncConnection, user_id: int, other_id: int, pair: Any) -> None:
-    """Ends whatever is between the two of a locked pair."""
+    """Makes strangers of a locked pair, whatever they were."""
     if pair.state != "none":
         now = stores.clock()
         await relations.set_pair(connection, user_id, other_id, state="none", asked_by=None, now=now)
-    await relations.lock_meta(connection, user_id, other_id)
-    await relations.change_meta(connection, (user_id, other_id), friends=-1 if pair.state == "friends" else 0)
+    if pair.state == "friends":
+        await relations.lock_meta(connection, user_id, other_id)
+        await relations.change_meta(connection, (user_id, other_id), friends=-1)
 
 
 def _tell(kind: str, about: int, to: int) -> tuple[str, dict[str, Any]]:

@@ -176,14 +176,16 @@ def check(seen: Seen) -> None:
         assert between.asked_by in (None, low, high)
         assert not between.blockers or (between.state == "none" and len(between.blockers) == 1)
         told = Counter(event["kind"] for event in seen.events[low, high])
-        asked, accepted = told["friend.requested"], told["friend.accepted"] // 2
+        accepted = told["friend.accepted"] // 2
         removed, blocked = told["friend.removed"] // 2, told["author.hidden"] // 2
         unblocked = blocked - len(between.blockers)
         # A row for each right that ended, and for each friendship that began.
         assert seen.revoked["parted", low, high] == removed + blocked + unblocked
         assert seen.revoked["friends", low, high] == accepted
+        # Requests change nobody's friends; every friendship that began holds, or has ended once.
+        ended = accepted - (between.state == "friends")
         for one in (low, high):
-            changes[one] += asked + accepted + removed + blocked + unblocked
+            changes[one] += accepted + ended + blocked + unblocked
         check_last_events(low, high, between, seen.events[low, high])
     for one, meta in seen.metas.items():
         friendships = [between for pair, between in seen.between.items() if one in pair and between.state == "friends"]

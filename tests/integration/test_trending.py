@@ -96,7 +96,7 @@ class Site:
         return found
 
     async def flush(self) -> None:
-        await self.stores.redis._ask(lambda: self.stores.redis._client.flushall())
+        await self.stores.redis._ask(lambda: self.stores.redis._client.flushdb())
 
     async def rows(self, query: Any) -> list[Any]:
         async with self.stores.sql.read() as sql:
@@ -119,7 +119,8 @@ async def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         redis_url = request.getfixturevalue("valkey_url")
     else:
         make: Callable[[], str] = request.getfixturevalue("mariadb_database")
-        url, redis_url = make(), request.getfixturevalue("redis_url")
+        # A database of its own: the sites of other tests have workers that work trending out too.
+        url, redis_url = make(), request.getfixturevalue("redis_url").removesuffix("/0") + "/9"
     async for site in migrated(url, redis_url):
         yield site
 
