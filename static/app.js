@@ -23,6 +23,7 @@ import { AppContext, useApp, useStore } from '/static/ui/hooks.js';
 import { Mark } from '/static/ui/icons.js';
 import { createPrefs } from '/static/ui/prefs.js';
 import { createRouter } from '/static/ui/router.js';
+import { createSlots } from '/static/ui/slots.js';
 import { createWatcher } from '/static/ui/watcher.js';
 import { ProblemNote } from '/static/views/parts.js';
 import { Shell } from '/static/views/shell.js';
@@ -89,6 +90,7 @@ const app = {
   router: createRouter(window),
   prefs: createPrefs(localStorage, document.documentElement),
   watcher: createWatcher((posts) => live.watch(posts)),
+  slots: createSlots(),
   actions: { ...session, ...outbox, ...feed, ...people, reconnect: () => live.wake() },
 };
 
@@ -107,6 +109,7 @@ function takeIn(stream, event) {
   const post = event.data;
   if (event.event === 'post.created' && post.author.id !== before.session.userId && !before.posts.has(post.id)) announce.arrived(1);
   if (event.event === 'friend.accepted') catchUp();
+  if (event.event === 'trending.refreshed') feed.loadTrending().catch(() => {});
   if (event.event === 'friend.requested') announce.say(t('friends.announced', { name: event.data.name }));
 }
 
@@ -122,8 +125,9 @@ function catchUp() {
   }, CATCH_UP_MS);
 }
 
-/** A thread's stream is refused when its post is gone, or not ours to see any more. */
+/** A thread's stream is refused when its post is gone, or not ours to see any more. A list can be read without its stream. */
 function refused(stream, code) {
+  if (stream === 'trending') feed.loadTrending().catch(() => {});
   if (code === 'forbidden_or_missing' && stream.startsWith('post:')) store.update((state) => postRemoved(state, stream.slice(5)));
 }
 
@@ -149,6 +153,7 @@ function wake() {
 
 window.addEventListener('online', wake);
 window.addEventListener('offline', () => live.lost());
+window.addEventListener('pagehide', () => feed.sendAllDeleted());
 window.addEventListener('pageshow', (event) => event.persisted && session.check().then(wake));
 document.addEventListener('visibilitychange', () => {
   if (document.hidden) return;

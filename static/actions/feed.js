@@ -3,11 +3,12 @@
  * Never does: DOM. Every read notes the state's `rev` before it starts, see state/model.js.
  */
 
-import { Problem } from '/static/api.js';
+import { Problem, withQuery } from '/static/api.js';
 import { commentEdited, commentRemoved, setThread, threadClosed, threadLoaded } from '/static/state/comments.js';
-import { emptyList, withEntry } from '/static/state/model.js';
+import { deletionMarked } from '/static/state/deleting.js';
+import { emptyList } from '/static/state/model.js';
 import {
-  feedExtended, feedLoaded, likeSettled, likeShown, mergePosts, postRemoved, setFeed, wallLoaded,
+  feedExtended, feedLoaded, likeSettled, likeShown, listLoaded, mergePosts, postRemoved, setFeed, setList, trendingLoaded,
 } from '/static/state/posts.js';
 import { mergeUsers } from '/static/state/people.js';
 
@@ -45,27 +46,94 @@ export function feedActions({ api, store, live }) {
     }
   }
 
-  async function loadWall(userId, append = false) {
-    const { walls, rev: since } = store.get();
-    const wall = walls.get(userId) ?? emptyList();
-    if (append && (wall.next === null || wall.more === 'loading')) return;
-    const set = (change) => store.update((state) => (
-      { ...state, walls: withEntry(state.walls, userId, { ...(state.walls.get(userId) ?? emptyList()), ...change }) }));
-    set(append ? { more: 'loading' } : { status: wall.ids.length ? wall.status : 'loading', problem: null });
+  // -- lists of posts by their address: a person's, a tag's, what a search found, the ranking --
+
+  const shown = new Map(); // address -> how many views show the list
+
+  /** A view shows the list from now on. -> a function that ends it. */
+  function openList(address) {
+    shown.set(address, (shown.get(address) ?? 0) + 1);
+    loadList(address);
+    return () => {
+      const left = shown.get(address) - 1;
+      if (left) shown.set(address, left);
+      else shown.delete(address);
+    };
+  }
+
+  /** Events may have been missed: what is on screen is read again. */
+  async function rereadLists() {
+    await Promise.all([...shown.keys()].map(loadList));
+  }
+
+  async function loadList(address) {
+    const { lists, rev: since } = store.get();
+    const wanted = lists.get(address)?.ids.length ?? 0;
+    store.update((state) => setList(state, address, { status: wanted ? 'ready' : 'loading', problem: null }));
     try {
-      const cursor = append ? `&cursor=${encodeURIComponent(wall.next)}` : '';
-      const page = await api.get(`/users/${userId}/posts?limit=${FIRST_PAGE}${cursor}`);
-      store.update((state) => wallLoaded(state, userId, page, since, append));
+      const read = await api.pages(withQuery(address, { limit: wanted > FIRST_PAGE ? REREAD_PAGE : FIRST_PAGE }), (items) => items.length >= wanted);
+      store.update((state) => listLoaded(state, address, read, since, false));
     } catch (problem) {
-      set(append ? { more: 'failed', problem } : { status: 'failed', problem });
+      if (problem.kind !== 'aborted') store.update((state) => setList(state, address, { status: 'failed', problem }));
     }
   }
 
+  async function moreList(address) {
+    const { lists, rev: since } = store.get();
+    const { next, more } = lists.get(address) ?? emptyList();
+    if (next === null || more === 'loading') return;
+    store.update((state) => setList(state, address, { more: 'loading' }));
+    try {
+      const page = await api.get(withQuery(address, { limit: FIRST_PAGE, cursor: next }));
+      if (store.get().lists.get(address)?.next === next) store.update((state) => listLoaded(state, address, page, since, true));
+    } catch (problem) {
+      store.update((state) => setList(state, address, { more: 'failed', problem }));
+    }
+  }
+
+  // -- what is trending: read when its stream was joined, and whenever that says that there is a new list --
+
+  let trendingViews = 0;
+
+  function openTrending() {
+    trendingViews += 1;
+    if (trendingViews > 1) return;
+    live.subscribe('trending');
+    if (store.get().connection !== 'live') loadTrending().catch(() => {});
+  }
+
+  function closeTrending() {
+    trendingViews -= 1;
+    if (!trendingViews) live.unsubscribe('trending');
+  }
+
+  async function loadTrending() {
+    const since = store.get().rev;
+    const set = (change) => store.update((state) => ({ ...state, trending: { ...state.trending, ...change } }));
+    if (store.get().trending.status !== 'ready') set({ status: 'loading', problem: null });
+    try {
+      const read = await api.get('/trending');
+      store.update((state) => trendingLoaded(state, read, since));
+    } catch (problem) {
+      if (store.get().trending.status !== 'ready') set({ status: 'failed', problem });
+      throw problem;
+    }
+  }
+
+  // -- one post --
+
   async function loadPost(id) {
     const since = store.get().rev;
-    const post = await api.get(`/posts/${id}`);
-    store.update((state) => mergePosts(state, [post], since));
+    try {
+      const post = await api.get(`/posts/${id}`);
+      store.update((state) => mergePosts(state, [post], since));
+    } catch (problem) {
+      if (problem.status === 404) store.update((state) => postRemoved(state, id));
+      throw problem;
+    }
   }
+
+  const loadHistory = (id, cursor) => api.get(withQuery(`/posts/${id}/history`, cursor ? { cursor } : {}));
 
   async function editPost(id, change) {
     const since = store.get().rev;
@@ -73,9 +141,39 @@ export function feedActions({ api, store, live }) {
     store.update((state) => mergePosts(state, [post], since));
   }
 
-  async function deletePost(id) {
-    await forgiveMissing(api.delete(`/posts/${id}`));
-    store.update((state) => postRemoved(state, id));
+  // -- deleting: out of sight at once, sent when the reader can no longer take it back --
+
+  const dropping = new Map(); // key -> request under way
+
+  function markDeleted(key) {
+    store.update((state) => deletionMarked(state, key, true));
+  }
+
+  function restoreDeleted(key) {
+    store.update((state) => deletionMarked(state, key, false));
+  }
+
+  /** Sends it; `keepalive`, because the page may be on its way out. Comes back into sight when that fails. */
+  function sendDeleted(key) {
+    if (!store.get().deleting.has(key)) return undefined;
+    if (!dropping.has(key)) dropping.set(key, drop(key).finally(() => dropping.delete(key)));
+    return dropping.get(key);
+  }
+
+  async function drop(key) {
+    const [kind, id] = key.split(':');
+    try {
+      await forgiveMissing(api.delete(`/${kind}s/${id}`, { keepalive: true }));
+      store.update((state) => deletionMarked(kind === 'post' ? postRemoved(state, id) : commentRemoved(state, id), key, false));
+    } catch (problem) {
+      restoreDeleted(key);
+      throw problem;
+    }
+  }
+
+  /** The page or the session ends: there is nobody left to take anything back. */
+  function sendAllDeleted() {
+    return Promise.allSettled([...store.get().deleting].map(sendDeleted));
   }
 
   // -- likes: the button shows the wish at once; one request at a time carries the latest wish --
@@ -164,11 +262,6 @@ export function feedActions({ api, store, live }) {
     store.update((state) => commentEdited(state, comment));
   }
 
-  async function deleteComment(id) {
-    await forgiveMissing(api.delete(`/comments/${id}`));
-    store.update((state) => commentRemoved(state, id));
-  }
-
   async function loadLikers(postId, cursor) {
     const since = store.get().rev;
     const page = await api.get(`/posts/${postId}/likes?limit=50${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
@@ -177,8 +270,9 @@ export function feedActions({ api, store, live }) {
   }
 
   return {
-    loadFeed, moreFeed, loadWall, loadPost, editPost, deletePost, setLike, openThread, closeThread, loadThread, moreThread,
-    editComment, deleteComment, loadLikers, typing: (postId) => live.typing(postId),
+    loadFeed, moreFeed, openList, loadList, moreList, rereadLists, openTrending, closeTrending, loadTrending, loadPost, loadHistory,
+    editPost, markDeleted, restoreDeleted, sendDeleted, sendAllDeleted, setLike, openThread, closeThread, loadThread, moreThread,
+    editComment, loadLikers, typing: (postId) => live.typing(postId),
   };
 }
 
