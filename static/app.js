@@ -166,8 +166,8 @@ window.setInterval(() => ticker.update((state) => ({ ...state })), 60_000);
 
 function Root() {
   const { actions } = useApp();
-  const { status, problem } = useStore((state) => state.session);
-  if (status === 'in') return html`<${Shell} />`;
+  const { status, userId, problem } = useStore((state) => state.session);
+  if (status === 'in') return html`<${Shell} key=${userId} />`; // nothing of somebody else's page stays
   if (status === 'out') return html`<${SignPage} />`;
   return html`<main class="opening" id="main" aria-busy=${String(status === 'unknown')}>
     <${Mark} />

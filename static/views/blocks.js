@@ -13,8 +13,8 @@ export function BlockList() {
   useEffect(() => { actions.loadBlocks(); }, []);
   return html`
     ${blocks.status === 'failed' && html`<${ProblemNote} problem=${blocks.problem} onRetry=${actions.loadBlocks} inline />`}
-    ${blocks.status === 'ready' && !blocks.ids.length && html`<p class="hint">${t('blocks.none')}</p>`}
-    ${blocks.ids.length > 0 && html`<ul class="rows person-list" data-testid="blocks">${blocks.ids.map((user) => html`<${Blocked} key=${user.id} user=${user} />`)}</ul>`}`;
+    ${blocks.status === 'ready' && html`<p class="hint">${t(blocks.ids.length ? 'blocks.text' : 'blocks.none')}</p>`}
+    ${blocks.ids.length > 0 && html`<ul class="card rows person-list" data-testid="blocks">${blocks.ids.map((user) => html`<${Blocked} key=${user.id} user=${user} />`)}</ul>`}`;
 }
 
 function Blocked({ user }) {

@@ -15,7 +15,9 @@ const IDLE = emptyList();
 
 /** `ids` in order; `fresh` is a Set of those to mark as just arrived. */
 export function FeedList({ label, ids, next, more, problem, onMore, fresh, busy = false }) {
+  const { slots } = useApp();
   const deleting = useStore((state) => state.deleting);
+  useLayoutEffect(() => slots.settle(), []);
   const shown = undeleted(deleting, 'post', ids);
   return html`<div role="feed" class="feed" aria-label=${label} aria-busy=${String(busy || more === 'loading')} onKeyDown=${walk} data-testid="feed">
     ${shown.map((id, index) => html`<${Slot} key=${id} id=${id} place=${index + 1} size=${next === null ? shown.length : -1} fresh=${Boolean(fresh?.has(id))} />`)}

@@ -40,9 +40,8 @@ function Ties() {
       </ul>
       <${More} next=${friends.next} more=${friends.more} problem=${friends.problem} onMore=${actions.moreFriends} />`}
     </section>
-    <section class="card settings-section" aria-labelledby="blocks">
-      <h2 id="blocks">${t('blocks.title')}</h2>
-      <p class="hint">${t('blocks.text')}</p>
+    <section aria-labelledby="blocks">
+      <h2 class="section-title" id="blocks">${t('blocks.title')}</h2>
       <${BlockList} />
     </section>`;
 }

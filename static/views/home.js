@@ -112,7 +112,7 @@ function Pill({ waiting }) {
   }, [back]);
 
   const up = () => {
-    setBack(window.scrollY > AT_TOP_PX ? readingPoint() : null);
+    setBack(store.get().home === 'recent' && window.scrollY > AT_TOP_PX ? readingPoint() : null);
     store.update((state) => releasePending({ ...state, home: 'recent' }));
     requestAnimationFrame(() => {
       document.querySelector('.feed > article')?.focus({ preventScroll: true });

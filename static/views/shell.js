@@ -35,7 +35,7 @@ export function Shell() {
       <${Banner} />
       <main id="main" class="page" tabindex="-1"><${Page} key=${route.id ?? route.page} id=${route.id} /></main>
     </div>
-    <${Side} />
+    <${Side} page=${route.page} />
     <${Toasts} />
   </div>`;
 }

@@ -16,7 +16,8 @@ const FRIENDS_SHOWN = 8;
 const TRENDS_SHOWN = 5;
 export const WIDE = '(min-width: 72rem)'; // as in layout.css: the column is there
 
-export function Side() {
+/** `page`: the one in the middle, whose own lists are not shown a second time. */
+export function Side({ page }) {
   const requests = useStore((state) => state.requests.in);
   const friends = useStore((state) => state.friends);
   const presence = useStore((state) => state.presence);
@@ -24,7 +25,7 @@ export function Side() {
   const wide = useMedia(WIDE);
   if (!wide) return null;
   return html`<aside class="side" aria-label=${t('side.label')}>
-    ${requests.length > 0 && html`<section class="card side-card" aria-labelledby="side-requests" data-testid="side-requests">
+    ${requests.length > 0 && page !== 'friends' && html`<section class="card side-card" aria-labelledby="side-requests" data-testid="side-requests">
       <h2 id="side-requests">${t('friends.incoming')} <span class="badge">${requests.length}</span></h2>
       <ul class="person-list stacked">${requests.slice(0, REQUESTS_SHOWN).map(({ id }) => html`<${PersonRow} key=${id} id=${id} compact />`)}</ul>
       ${requests.length > REQUESTS_SHOWN && html`<${Link} to="/friends">${t('side.allRequests')}<//>`}
