@@ -81,7 +81,7 @@ const live = new LiveClient({
   },
 });
 const outbox = outboxActions({ api, store, storage: localStorage, clock, random: Math.random, online });
-const feed = feedActions({ api, store, live });
+const feed = feedActions({ api, store, live, clock, random: Math.random });
 const people = peopleActions({ api, store, now: () => new Date(clock.now()).toISOString() });
 const session = sessionActions({ api, store, live, outbox, feed, people, announceUser: (id) => channel?.postMessage(id) });
 
@@ -108,6 +108,7 @@ function takeIn(stream, event) {
   store.update((state) => apply(state, stream, event));
   const post = event.data;
   if (event.event === 'post.created' && post.author.id !== before.session.userId && !before.posts.has(post.id)) announce.arrived(1);
+  if (event.event === 'post.edited' && post.shared && store.get().posts.has(post.id)) feed.rereadSoon(post.shared.id);
   if (event.event === 'friend.accepted') catchUp();
   if (event.event === 'trending.refreshed') feed.loadTrending().catch(() => {});
   if (event.event === 'friend.requested') announce.say(t('friends.announced', { name: event.data.name }));

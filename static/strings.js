@@ -118,7 +118,6 @@ const english = {
   'post.less': 'Show less',
   'post.share': 'Share',
   'post.sharedGone': 'This post is not available.',
-  'post.sharesToo': 'It shares another post: see it there',
   'post.away': 'A post further away',
   'post.title': 'Post',
   'post.backHome': 'Back to the feed',

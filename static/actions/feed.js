@@ -15,8 +15,9 @@ import { mergeUsers } from '/static/state/people.js';
 const FIRST_PAGE = 20;
 const REREAD_PAGE = 100;
 const COMMENT_PAGE = 50;
+const SPREAD_MS = 1_000; // all who see a share are told at once that what it shares has changed
 
-export function feedActions({ api, store, live }) {
+export function feedActions({ api, store, live, clock, random }) {
   /** Reads the feed from its start, at least as far as it is on screen. -> the position of `me` before the read. */
   async function loadFeed() {
     const { feed, rev: since } = store.get();
@@ -131,6 +132,18 @@ export function feedActions({ api, store, live }) {
       if (problem.status === 404) store.update((state) => postRemoved(state, id));
       throw problem;
     }
+  }
+
+  const rereading = new Set();
+
+  /** What a post shares was edited or taken away: its events go to those who hold it, an edit of the share to the others. */
+  function rereadSoon(id) {
+    if (rereading.has(id)) return;
+    rereading.add(id);
+    clock.setTimeout(() => {
+      rereading.delete(id);
+      loadPost(id).catch(() => {});
+    }, random() * SPREAD_MS);
   }
 
   const loadHistory = (id, cursor) => api.get(withQuery(`/posts/${id}/history`, cursor ? { cursor } : {}));
@@ -270,7 +283,7 @@ export function feedActions({ api, store, live }) {
   }
 
   return {
-    loadFeed, moreFeed, openList, loadList, moreList, rereadLists, openTrending, closeTrending, loadTrending, loadPost, loadHistory,
+    loadFeed, moreFeed, openList, loadList, moreList, rereadLists, openTrending, closeTrending, loadTrending, loadPost, rereadSoon, loadHistory,
     editPost, markDeleted, restoreDeleted, sendDeleted, sendAllDeleted, setLike, openThread, closeThread, loadThread, moreThread,
     editComment, loadLikers, typing: (postId) => live.typing(postId),
   };

@@ -62,7 +62,7 @@ export const PostBody = memo(({ id, threadOpen = false }) => {
         <${Icon} name="comment" /><span class="act-word">${t('post.comment')}</span>${' '}
         ${counts.comments > 0 && html`<span class="count" data-testid="comment-count" title=${number(counts.comments)}>${shortNumber(counts.comments)}</span>`}
       </button>
-      ${post.visibility !== 'only_me' && html`<button type="button" class="act" data-testid="share-button" aria-haspopup="dialog" onClick=${() => setMode('share')}>
+      ${post.visibility !== 'only_me' && !post.shared?.gone && html`<button type="button" class="act" data-testid="share-button" aria-haspopup="dialog" onClick=${() => setMode('share')}>
         <${Icon} name="share" /><span class="act-word">${t('post.share')}</span>${' '}
         ${counts.shares > 0 && html`<span class="count" data-testid="share-count" title=${number(counts.shares)}>${shortNumber(counts.shares)}</span>`}
       </button>`}
@@ -72,7 +72,7 @@ export const PostBody = memo(({ id, threadOpen = false }) => {
     </div>
     ${thread && html`<${Thread} postId=${id} />`}
     ${mode === 'history' && html`<${History} id=${id} onClose=${back} />`}
-    ${mode === 'share' && html`<${ShareDialog} id=${id} onClose=${back} />`}
+    ${mode === 'share' && html`<${ShareDialog} id=${post.shared?.id ?? id} onClose=${back} />`}
     ${mode === 'likers' && html`<${Likers} id=${id} onClose=${back} />`}
   </div>`;
 });

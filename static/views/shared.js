@@ -34,7 +34,6 @@ export function Shared({ id, gone = false }) {
       </div>
     </div>
     ${post.text && html`<${UserText} text=${post.text} tags=${post.tags} mentions=${post.mentions} className="user-text shared-text" />`}
-    ${post.shared && html`<p class="hint"><${Link} to=${`/posts/${id}`}>${t('post.sharesToo')}<//></p>`}
   </div>`;
 }
 

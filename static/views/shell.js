@@ -130,7 +130,7 @@ function Toast({ toast }) {
   const { id, problem, action } = toast;
   const hold = () => toasts.hold(id);
   const release = () => toasts.release(id);
-  return html`<div class=${problem ? 'toast toast-problem' : 'toast'} onPointerEnter=${hold} onPointerLeave=${release} onFocusIn=${hold} onFocusOut=${release}>
+  return html`<div class=${problem ? 'toast toast-problem' : 'toast'} onPointerEnter=${hold} onPointerLeave=${release} onfocusin=${hold} onfocusout=${release}>
     <${Icon} name=${problem ? 'alert' : 'check'} />
     <div class="problem-body">
       <p>${problem ? explain(problem) : toast.text}</p>

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.pages import choose, is_live, post_with, shot, sign_in, write
+from tests.browser.pages import choose, post_with, shot, sign_in, write
 
 POSTS = 150
 PAGE = 20
@@ -134,10 +134,10 @@ async def test_deleting_editing_and_blocking_can_be_taken_back(site, open_page, 
     await choose(mine, "post-menu", "Delete")
     await expect(mine).to_have_count(0)
     assert (await bela.call("GET", f"/posts/{post['id']}"))[0] == 200
-    async with page.expect_response(lambda answer: answer.request.method == "DELETE") as sent:
-        await page.reload()
-    assert (await sent.value).status == 204
-    await is_live(page)
+    theirs = await ada.live()
+    await page.reload()
+    await theirs.until(event="post.deleted")
+    await theirs.socket.close()
     await expect(page.get_by_test_id("empty")).to_be_visible()
     assert (await bela.call("GET", f"/posts/{post['id']}"))[0] == 404
 
