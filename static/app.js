@@ -110,7 +110,7 @@ function takeIn(stream, event) {
   if (event.event === 'post.created' && post.author.id !== before.session.userId && !before.posts.has(post.id)) announce.arrived(1);
   if (event.event === 'post.edited' && post.shared && store.get().posts.has(post.id)) feed.rereadSoon(post.shared.id);
   if (event.event === 'friend.accepted') catchUp();
-  if (event.event === 'trending.refreshed') feed.loadTrending().catch(() => {});
+  if (event.event === 'trending.refreshed') feed.loadTrendingSoon();
   if (event.event === 'friend.requested') announce.say(t('friends.announced', { name: event.data.name }));
 }
 

@@ -15,6 +15,7 @@ import { mergeUsers } from '/static/state/people.js';
 const FIRST_PAGE = 20;
 const REREAD_PAGE = 100;
 const COMMENT_PAGE = 50;
+const TRENDING_SPREAD_MS = 5_000; // everybody who is here is told at once that there is a new list
 const SPREAD_MS = 1_000; // all who see a share are told at once that what it shares has changed
 
 export function feedActions({ api, store, live, clock, random }) {
@@ -119,6 +120,10 @@ export function feedActions({ api, store, live, clock, random }) {
       if (store.get().trending.status !== 'ready') set({ status: 'failed', problem });
       throw problem;
     }
+  }
+
+  function loadTrendingSoon() {
+    clock.setTimeout(() => loadTrending().catch(() => {}), random() * TRENDING_SPREAD_MS);
   }
 
   // -- one post --
@@ -283,7 +288,7 @@ export function feedActions({ api, store, live, clock, random }) {
   }
 
   return {
-    loadFeed, moreFeed, openList, loadList, moreList, rereadLists, openTrending, closeTrending, loadTrending, loadPost, rereadSoon, loadHistory,
+    loadFeed, moreFeed, openList, loadList, moreList, rereadLists, openTrending, closeTrending, loadTrending, loadTrendingSoon, loadPost, rereadSoon, loadHistory,
     editPost, markDeleted, restoreDeleted, sendDeleted, sendAllDeleted, setLike, openThread, closeThread, loadThread, moreThread,
     editComment, loadLikers, typing: (postId) => live.typing(postId),
   };

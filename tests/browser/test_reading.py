@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from playwright.async_api import Page, expect
 
@@ -36,8 +38,8 @@ async def to_the_end(page: Page, posts: int) -> None:
 async def test_what_is_read_stays_and_what_is_far_away_leaves(site, open_page, person):
     ada, bela = await person("Ada Moreno"), await person("Béla Kis")
     await ada.befriend(bela)
-    for number in range(POSTS):
-        await ada.post(f"Thought {number}. " + "It goes on for a while. " * (number % 9))
+    texts = [f"Thought {number}. " + "It goes on for a while. " * (number % 9) for number in range(POSTS)]
+    await asyncio.gather(*map(ada.post, texts))
     page = await open_page(site.url, width=1280)
     await sign_in(page, bela)
     await page.evaluate(WATCH_THE_PEAK)
