@@ -136,6 +136,7 @@ const english = {
   'history.noText': 'No text',
 
   'mentions.label': 'People to mention',
+  'mentions.found': { one: '{n} person to mention: arrow keys choose, Enter takes', other: '{n} people to mention: arrow keys choose, Enter takes' },
 
   'comments.label': 'Comments',
   'comments.empty': 'No comments yet. Say something kind.',

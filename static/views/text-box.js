@@ -1,11 +1,12 @@
 /**
  * Owns: what one writes posts and comments with: the box, the people whom it suggests behind an @, its limit, who can see it.
- * Suggestions follow the ARIA combobox pattern: focus stays in the text, arrows choose, Enter or Tab takes, Escape closes.
+ * Suggestions work like those of a combobox: focus stays in the text, arrows choose, Enter or Tab takes, Escape closes. ARIA
+ * has no combobox of several lines: it stays a text box with an active descendant, and the announcer tells that there is a list.
  */
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from '/static/vendor/htm-preact-standalone.module.js';
 import { number } from '/static/ui/format.js';
-import { useStore } from '/static/ui/hooks.js';
+import { useApp, useStore } from '/static/ui/hooks.js';
 import { Icon } from '/static/ui/icons.js';
 import { Avatar } from '/static/views/parts.js';
 import { useSearch } from '/static/views/people-search.js';
@@ -20,6 +21,7 @@ let boxes = 0;
 
 /** A textarea: `text`, `onText(text)`, `box` (a ref to the element), `onKeyDown` and whatever else a textarea has. */
 export function TextBox({ text, onText, box, onKeyDown, ...rest }) {
+  const { announce } = useApp();
   const list = useRef(null);
   list.current ??= `mentions-${boxes += 1}`;
   const [query, setQuery] = useState(''); // what stands between the @ and the caret
@@ -32,6 +34,7 @@ export function TextBox({ text, onText, box, onKeyDown, ...rest }) {
   const option = (index) => `${list.current}-${index}`;
 
   useEffect(() => setChosen(0), [found.query]);
+  useEffect(() => { if (open) announce.say(t('mentions.found', { n: people.length })); }, [open, people.length]);
   useLayoutEffect(() => {
     if (caret.current === null) return;
     box.current.setSelectionRange(caret.current, caret.current);
@@ -58,12 +61,9 @@ export function TextBox({ text, onText, box, onKeyDown, ...rest }) {
     else take(people[Math.min(chosen, people.length - 1)]);
     return undefined;
   };
-  const combobox = open && {
-    role: 'combobox', 'aria-expanded': 'true', 'aria-autocomplete': 'list', 'aria-haspopup': 'listbox',
-    'aria-controls': list.current, 'aria-activedescendant': option(chosen),
-  };
+  const active = open && { 'aria-controls': list.current, 'aria-activedescendant': option(Math.min(chosen, people.length - 1)) };
   return html`<div class="text-box">
-    <textarea ref=${box} dir="auto" value=${text} ...${rest} ...${combobox} onKeyDown=${keys} onClick=${follow}
+    <textarea ref=${box} dir="auto" value=${text} aria-autocomplete="list" aria-haspopup="listbox" ...${rest} ...${active} onKeyDown=${keys} onClick=${follow}
       onInput=${(event) => { onText(event.target.value); follow(event); }} onBlur=${() => setQuery('')}
       onKeyUp=${(event) => event.key.startsWith('Arrow') && !open && follow(event)}></textarea>
     ${open && html`<ul class="suggestions" role="listbox" id=${list.current} aria-label=${t('mentions.label')} data-testid="mentions">
