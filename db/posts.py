@@ -6,22 +6,85 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.dialect import translate
 from db.engine import Record, new_id
 from db.errors import DuplicateKey
-from db.schema import comments, likes, post_counts, posts
+from db.schema import blocks, comments, friendships, likes, post_counts, posts, shares, users
 
-POST = select(
-    posts,
+# Of one statement; SQLite takes 500 parts of a compound SELECT.
+AUTHORS_AT_ONCE = 250
+NEWEST_OF = (
+    "SELECT * FROM (SELECT author_id, id FROM posts WHERE author_id = %d AND id < %d AND deleted_at IS NULL%s"
+    " ORDER BY id DESC LIMIT %d) a"
+)
+NOT_ALONE = " AND visibility <> 'only_me'"
+
+COUNTS = (
     post_counts.c.likes,
     post_counts.c.comments,
     post_counts.c.shares,
     post_counts.c.version.label("counts_version"),
-).join(post_counts, post_counts.c.post_id == posts.c.id)
+)
+POST = (
+    select(posts, shares.c.shared_id, *COUNTS)
+    .join(post_counts, post_counts.c.post_id == posts.c.id)
+    .outerjoin(shares, shares.c.post_id == posts.c.id)
+)
+
+_VIEWER: BindParameter[int] = bindparam("viewer")
+
+
+def pair_of(author: ColumnElement[int]) -> ColumnElement[bool]:
+    """Joins `friendships` to an author's column: the row of the author and the parameter `viewer`."""
+    return and_(
+        friendships.c.low_id == case((author < _VIEWER, author), else_=_VIEWER),
+        friendships.c.high_id == case((author < _VIEWER, _VIEWER), else_=author),
+    )
+
+
+_BLOCKS, _BLOCKED = blocks.alias("blocks_author"), blocks.alias("blocked_by_author")
+_AS_SEEN = (
+    select(
+        posts.c.id,
+        posts.c.version,
+        posts.c.author_id,
+        posts.c.visibility,
+        posts.c.created_at,
+        posts.c.deleted_at,
+        shares.c.shared_id,
+        *COUNTS,
+        users.c.version.label("author_version"),
+        users.c.state.label("author_state"),
+        friendships.c.state.label("pair_state"),
+        friendships.c.asked_by,
+        or_(_BLOCKS.c.blocker_id.is_not(None), _BLOCKED.c.blocker_id.is_not(None)).label("blocked"),
+        likes.c.active.label("liked"),
+    )
+    .join(post_counts, post_counts.c.post_id == posts.c.id)
+    .join(users, users.c.id == posts.c.author_id)
+    .outerjoin(shares, shares.c.post_id == posts.c.id)
+    .outerjoin(friendships, pair_of(posts.c.author_id))
+    .outerjoin(_BLOCKS, and_(_BLOCKS.c.blocker_id == _VIEWER, _BLOCKS.c.blocked_id == posts.c.author_id))
+    .outerjoin(_BLOCKED, and_(_BLOCKED.c.blocker_id == posts.c.author_id, _BLOCKED.c.blocked_id == _VIEWER))
+    .outerjoin(likes, and_(likes.c.post_id == posts.c.id, likes.c.user_id == _VIEWER))
+    .where(posts.c.id.in_(bindparam("ids", expanding=True)))
+)
 
 
 # --- posts -----------------------------------------------------------------------------------------------------------
@@ -54,10 +117,43 @@ async def change(connection: AsyncConnection, post_id: int, **values: Any) -> No
     await connection.execute(update(posts).where(posts.c.id == post_id).values(version=posts.c.version + 1, **values))
 
 
-async def newest_of(connection: AsyncConnection, authors: Collection[int], *, before: int, limit: int) -> list[Record]:
-    """Posts of these authors that are not deleted, newest first, ids below `before`; the audience is not asked."""
-    query = POST.where(posts.c.author_id.in_(authors), posts.c.id < before, posts.c.deleted_at.is_(None))
-    return list(await connection.execute(query.order_by(posts.c.id.desc()).limit(limit)))
+async def as_seen_by(connection: AsyncConnection, viewer_id: int, ids: Collection[int]) -> dict[int, Record]:
+    """id -> all that a viewer's right to a post and its passing state hang on, in one statement; tombstones included.
+
+    A row has the post without its text, its counts, `author_version`, `author_state`, the pair of viewer and author as
+    `pair_state`, `asked_by` and `blocked` (in either direction), and `liked`.
+    """
+    if not ids:
+        return {}
+    found = await connection.execute(_AS_SEEN, {"viewer": viewer_id, "ids": list(ids)})
+    return {row.id: row for row in found}
+
+
+async def newest_of(connection: AsyncConnection, author_id: int, *, before: int, limit: int) -> list[int]:
+    """Ids of an author's posts that are not deleted, newest first, below `before`; the audience is not asked."""
+    query = select(posts.c.id).where(posts.c.author_id == author_id, posts.c.id < before, posts.c.deleted_at.is_(None))
+    return [row.id for row in await connection.execute(query.order_by(posts.c.id.desc()).limit(limit))]
+
+
+async def newest_of_each(
+    connection: AsyncConnection, befores: Mapping[int, int], *, viewer_id: int, limit: int
+) -> dict[int, list[int]]:
+    """author -> ids of the newest `limit` posts below `befores[author]`, descending: of the viewer all that are not
+    deleted, of others those that are not for themselves alone.
+
+    One range of the index (author, id) for each author, whatever they have written before. The text is built here of
+    numbers only: SQLAlchemy would take longer to compile a thousand subqueries than the engine to answer them.
+    """
+    found: dict[int, list[int]] = {author: [] for author in befores}
+    authors = list(befores)
+    for start in range(0, len(authors), AUTHORS_AT_ONCE):
+        parts = [
+            NEWEST_OF % (author, befores[author], "" if author == viewer_id else NOT_ALONE, limit)
+            for author in authors[start : start + AUTHORS_AT_ONCE]
+        ]
+        for row in await connection.exec_driver_sql(" UNION ALL ".join(parts)):
+            found[row.author_id].append(row.id)
+    return found
 
 
 async def add_counts(connection: AsyncConnection, post_id: int, deltas: Mapping[str, int]) -> None:
@@ -75,6 +171,34 @@ async def counts(connection: AsyncConnection, ids: Collection[int]) -> dict[int,
     return {
         row.post_id: row for row in await connection.execute(select(post_counts).where(post_counts.c.post_id.in_(ids)))
     }
+
+
+# --- shares ----------------------------------------------------------------------------------------------------------
+
+
+async def add_share(connection: AsyncConnection, post_id: int, shared_id: int, now: datetime) -> None:
+    """Makes a post a share of another one."""
+    await connection.execute(insert(shares).values(post_id=post_id, shared_id=shared_id, created_at=now))
+
+
+async def remove_share(connection: AsyncConnection, post_id: int) -> None:
+    """Ends what a locked post shares."""
+    await connection.execute(delete(shares).where(shares.c.post_id == post_id))
+
+
+async def shared_by(connection: AsyncConnection, post_id: int) -> int | None:
+    """The id of what a post shares, None when it shares nothing."""
+    query = select(shares.c.shared_id).where(shares.c.post_id == post_id)
+    found: int | None = (await connection.execute(query)).scalar_one_or_none()
+    return found
+
+
+async def lock_shares_of(connection: AsyncConnection, shared_id: int, *, limit: int) -> list[Record]:
+    """The newest posts that share a post and are not deleted, locked until the transaction ends."""
+    query = select(posts).join(shares, shares.c.post_id == posts.c.id)
+    query = query.where(shares.c.shared_id == shared_id, posts.c.deleted_at.is_(None))
+    query = query.order_by(shares.c.post_id.desc()).limit(limit).with_for_update(of=posts)
+    return list(await connection.execute(query))
 
 
 # --- comments --------------------------------------------------------------------------------------------------------
@@ -167,15 +291,38 @@ async def likers(connection: AsyncConnection, post_id: int, *, before: int, limi
 
 
 async def count_rows(connection: AsyncConnection, post_id: int) -> dict[str, int]:
-    """What a post's counters must say, counted from the rows: {likes, comments}."""
+    """What a post's counters must say, counted from the rows: {likes, comments, shares}."""
     like_rows = select(func.count()).select_from(likes).where(likes.c.post_id == post_id, likes.c.active.is_(True))
     comment_rows = (
         select(func.count()).select_from(comments).where(comments.c.post_id == post_id, comments.c.deleted_at.is_(None))
     )
+    share_rows = select(func.count()).select_from(shares).where(shares.c.shared_id == post_id)
     return {
         "likes": int((await connection.execute(like_rows)).scalar_one()),
         "comments": int((await connection.execute(comment_rows)).scalar_one()),
+        "shares": int((await connection.execute(share_rows)).scalar_one()),
     }
+
+
+async def acts_given(
+    connection: AsyncConnection, user_id: int, authors: Collection[int], *, since: datetime, comment_counts: int
+) -> dict[int, int]:
+    """author -> how often a user has liked (one each) or commented on that author's posts since a moment."""
+    given: dict[int, int] = {}
+    if not authors:
+        return given
+    liked_at = and_(likes.c.user_id == user_id, likes.c.active.is_(True), likes.c.changed_at >= since)
+    wrote_at = and_(comments.c.author_id == user_id, comments.c.deleted_at.is_(None), comments.c.created_at >= since)
+    for edge, where, weight in ((likes, liked_at, 1), (comments, wrote_at, comment_counts)):
+        query = (
+            select(posts.c.author_id, func.count().label("acts"))
+            .join(edge, edge.c.post_id == posts.c.id)
+            .where(where, posts.c.author_id.in_(authors))
+            .group_by(posts.c.author_id)
+        )
+        for row in await connection.execute(query):
+            given[row.author_id] = given.get(row.author_id, 0) + weight * row.acts
+    return given
 
 
 # --- everything of one person ----------------------------------------------------------------------------------------

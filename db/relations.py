@@ -102,6 +102,12 @@ async def change_meta(connection: AsyncConnection, ids: Collection[int], *, frie
     )
 
 
+async def version(connection: AsyncConnection, user_id: int) -> int:
+    """The version of a user's relations: it grows with every friend, every block, and the end of each. 0 = nobody."""
+    query = select(relation_meta.c.version).where(relation_meta.c.user_id == user_id)
+    return (await connection.execute(query)).scalar() or 0
+
+
 def _of(user_id: int, state: str) -> Select[Any]:
     """(other id, asked_by, changed_at) of every pair of `user_id` in `state`; both halves use an index."""
     columns = (friendships.c.asked_by, friendships.c.changed_at)

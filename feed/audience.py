@@ -12,24 +12,38 @@ express the rule a second time as SQL.
 | only_me post  | the author                                                                                  |
 | deleted post  | nobody                                                                                      |
 | comment, like | whoever sees the post and the person who made it                                            |
+| shared post   | inside the sharing one, whoever sees both: a share widens nothing                           |
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import relations, users
 from db.engine import Record
+from db.errors import StoreUnavailable
 from db.relations import STRANGERS, Pair
 from feed.objects import Relation
+from feed.stores import Stores
+
+FRIENDS_KEPT = 86_400.0  # seconds that a list of friends is kept for; whoever posts daily keeps it warm
+
+
+class Author(NamedTuple):
+    """All of an author that a right depends on."""
+
+    state: str
 
 
 class Audience:
     """What one viewer may see of the people it was loaded for."""
 
-    def __init__(self, viewer_id: int, people: dict[int, Record], pairs: dict[int, Pair]) -> None:
+    def __init__(self, viewer_id: int, people: Mapping[int, Any], pairs: Mapping[int, Pair]) -> None:
         self.viewer_id = viewer_id
         self.people = people
         self._pairs = pairs
@@ -41,6 +55,15 @@ class Audience:
         return cls(
             viewer_id, await users.profiles(connection, ids), await relations.between(connection, viewer_id, ids)
         )
+
+    @classmethod
+    def of_authors(cls, viewer_id: int, rows: Iterable[Record]) -> Audience:
+        """For the authors of posts, from rows of `db.posts.as_seen_by`; of `people` it knows the state alone."""
+        people, pairs = {}, {}
+        for row in rows:
+            people[row.author_id] = Author(row.author_state)
+            pairs[row.author_id] = Pair(row.pair_state or "none", row.asked_by, blocked=bool(row.blocked))
+        return cls(viewer_id, people, pairs)
 
     @classmethod
     async def load_each(cls, connection: AsyncConnection, wanted: Mapping[int, Collection[int]]) -> dict[int, Audience]:
@@ -81,8 +104,29 @@ class Audience:
         return post.visibility == "friends" and self.relation(post.author_id) == "friends"
 
 
-async def recipients(connection: AsyncConnection, author_id: int, visibility: str) -> list[int]:
-    """Whose `me` stream carries a post: the author and, unless it is for the author alone, the author's friends."""
-    if visibility == "only_me":
-        return [author_id]
-    return [author_id, *await relations.friends_of(connection, author_id)]
+async def recipients(stores: Stores, connection: AsyncConnection, author_id: int, visibility: str) -> list[int]:
+    """Whose `me` stream carries a post, ascending: the author and, unless it is for the author alone, the friends."""
+    friends = [] if visibility == "only_me" else (await friends_of(stores, connection, author_id))[1]
+    return sorted([author_id, *friends])
+
+
+async def friends_of(stores: Stores, connection: AsyncConnection, user_id: int) -> tuple[int, list[int]]:
+    """(relation version, ids of friends, ascending): those of that version, or of a newer one.
+
+    The version is read from the writer; the list comes from Redis where it was kept for the same version, so five
+    thousand rows are read once for each change of theirs.
+    """
+    version = await relations.version(connection, user_id)
+    key = stores.redis.keys.friends(user_id)
+    try:
+        kept = (await stores.redis.get_many([key]))[0]
+    except StoreUnavailable:
+        return version, await relations.friends_of(connection, user_id)
+    if kept is not None:
+        of, friends = orjson.loads(kept)
+        if of == version:
+            return version, friends
+    friends = await relations.friends_of(connection, user_id)
+    with suppress(StoreUnavailable):
+        await stores.redis.set_many([(key, orjson.dumps([version, friends]))], seconds=FRIENDS_KEPT)
+    return version, friends

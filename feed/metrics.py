@@ -72,6 +72,14 @@ INBOX_PROBE = _histogram(
 )
 REVOCATIONS_POLL_AGE = _gauge("revocations_poll_age_seconds", "Time since revocations were last read.")
 
+# --- feeds -----------------------------------------------------------------------------------------------------------
+
+FEED_READS = _counter(
+    "feed_reads_total",
+    "Reads of feeds by their timeline: warm, built for it, waited for, behind (the workers are).",
+    "timeline",
+)
+
 # --- the process -----------------------------------------------------------------------------------------------------
 
 LOOP_LAG = _histogram("event_loop_lag_seconds", "How late a short sleep woke up.", LAG_BUCKETS)

@@ -52,20 +52,68 @@ class Counts(msgspec.Struct, frozen=True):
     shares: int
 
 
+class GonePost(msgspec.Struct, frozen=True):
+    """What stands in for a shared post that is deleted, or not for this viewer."""
+
+    id: Id
+    gone: Literal[True] = True
+
+
+Shared = Annotated[
+    Any,
+    Meta(
+        description="The post that this one shares; in events its id alone.",
+        extra_json_schema={
+            "anyOf": [
+                {"$ref": "#/components/schemas/Post"},
+                {
+                    "type": "object",
+                    "required": ["id"],
+                    "properties": {"id": {"type": "string"}, "gone": {"const": True}},
+                    "additionalProperties": False,
+                },
+                {"type": "null"},
+            ]
+        },
+    ),
+]
+
+
+class Mention(msgspec.Struct, frozen=True):
+    """A person whom a text names as @username."""
+
+    id: Id
+    username: str
+
+
 class Post(msgspec.Struct, frozen=True):
-    """A post. `liked` is the viewer's."""
+    """A post. `liked` is the viewer's, and so is `mentions`: those named in the text whom the viewer may see.
+
+    `shared` is a Post that shares nothing itself, a GonePost, or None. `tags` are folded and without their sign.
+    """
 
     id: Id
     version: int
     author: User
     text: str
+    tags: list[str]
     visibility: Visibility
     media: list[Any]
-    shared: Any
+    shared: Shared
     created_at: Timestamp
     edited_at: Timestamp | None
     counts: Counts
     liked: bool | UnsetType = UNSET
+    mentions: list[Mention] | UnsetType = UNSET
+
+
+class PostVersion(msgspec.Struct, frozen=True):
+    """What an edit of a post replaced."""
+
+    version: int
+    text: str
+    visibility: Visibility
+    replaced_at: Timestamp
 
 
 class Comment(msgspec.Struct, frozen=True):

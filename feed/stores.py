@@ -19,8 +19,10 @@ from db.errors import StoreUnavailable
 from db.redis import Redis
 from db.settings import Settings
 from feed.clock import Clock, utc_now
+from feed.post_cache import PostCache
 from feed.revocations import Kind, Revocation, revoke
 from feed.streams import Streams
+from feed.timelines import Timelines
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -93,16 +95,18 @@ class Stores:
     sql: Database
     redis: Redis
     streams: Streams
+    timelines: Timelines
     nudge: Nudge
     orders: Orders
     clock: Clock = field(default=utc_now)
+    post_cache: PostCache = field(default_factory=PostCache)
 
     @classmethod
     def open(cls, settings: Settings) -> Stores:
         """The stores that the settings name; nothing connects before the first use."""
         redis = Redis.open(settings)
         streams = Streams(redis, keep=settings.stream_items, window=settings.resume_window)
-        return cls(Database.open(settings), redis, streams, Nudge(redis), Orders(redis))
+        return cls(Database.open(settings), redis, streams, Timelines(redis), Nudge(redis), Orders(redis))
 
     async def close(self) -> None:
         """Closes every connection."""

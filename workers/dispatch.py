@@ -153,8 +153,7 @@ class Dispatcher:
                     assert job.each is not None  # noqa: S101 - a job without `within` has `each`
                     try:
                         if await job.each(self._stores, task):
-                            held.add(task.aggregate)  # more to do: the next look finds it again
-                            continue
+                            return  # more to do: the next look finds it again, and behind it the rest of its lane
                     except Exception as error:
                         held.add(task.aggregate)
                         await self._fail([task], error, fences)

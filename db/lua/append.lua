@@ -1,10 +1,13 @@
--- Appends one event to the streams of up to 200 recipients of one bucket, and tells each listening node once.
+-- Appends one event to the streams of up to 200 recipients of one bucket, and tells each listening node once. Before,
+-- puts a post into the timelines of the same recipients, or takes it out.
 --
--- KEYS: for recipient i = 1..n: [3i-2] its meta hash, [3i-1] its log, [3i] its seen hash (event id -> offset).
+-- KEYS: for each recipient its meta hash, its log, its seen hash (event id -> offset); when there is something to do to
+--       timelines also its floor hash and its timeline.
 -- ARGV: 1 event id, 2 reference (kind, actor, object, version: opaque here), 3 payload, 4 epoch to use where a new one
 --       is due, 5 items that a log keeps, 6 resume window in ms, which no item outlives either, 7 run id to use where
---       the server has none (fakeredis), 8 publish command, 9 prefix of inbox channels (inbox:{b}:), 10.. the stream's
---       name for each recipient.
+--       the server has none (fakeredis), 8 publish command, 9 prefix of inbox channels (inbox:{b}:), 10 what to do to
+--       timelines ('put', 'take' or ''), 11 the post's id, 12 ids that a timeline keeps, 13.. the stream's name for each
+--       recipient.
 -- Returns the number of streams that got the item now.
 --
 -- A stream lives only while its meta does: "is it live" is decided here, never from a list read earlier. An event id
@@ -14,7 +17,11 @@
 -- An entry's id is its offset and the time of its append, and the meta remembers the id of the oldest one as `head`: so
 -- whether the log is too long or too old is known without a look at it. An append takes AGED entries at most from a log
 -- that is too old, which is shorter after each until its head is young; `read` refuses the others in the meantime.
-local AGED = 8
+--
+-- Timelines: see feed/timelines.py. Who has none is not active, or reads one anew when it is wanted. An id below the
+-- floor is not put: what stands there is known not to be complete. A timeline may outgrow its size by SLACK, so that it
+-- is not trimmed with every insert; what is cut off raises the floor.
+local AGED, SLACK = 8, 32
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ok, info = pcall(redis.call, 'INFO', 'server')
@@ -22,6 +29,8 @@ local run_id = (ok and type(info) == 'string' and string.match(info, 'run_id:(%w
 local id, reference, keep, window = ARGV[1], ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6])
 local stamp = '-' .. now
 local lines, appended = {}, 0
+local act, post, keep_ids = ARGV[10], ARGV[11], tonumber(ARGV[12])
+local stride = act == '' and 3 or 5
 
 -- Trims a log whose next item will be `top`, looking at `count` entries, and returns the id of its oldest one: of one
 -- that is older still where all of them went.
@@ -36,8 +45,24 @@ local function trim(log, seen, top, count)
   return #entries == count and entries[count][1] or top .. stamp
 end
 
-for i = 1, #KEYS / 3 do
-  local meta, log, seen = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
+local function put(floor, timeline)
+  local state = redis.call('HMGET', floor, 'run_id', 'floor')
+  if state[1] ~= run_id then return end
+  if act == 'take' then redis.call('ZREM', timeline, post) return end
+  if tonumber(post) < tonumber(state[2]) then return end
+  redis.call('ZADD', timeline, '-' .. post, post)
+  local size = redis.call('ZCARD', timeline)
+  if size == 1 then redis.call('PEXPIRE', timeline, redis.call('PTTL', floor)) end
+  if size > keep_ids + SLACK then
+    redis.call('ZREMRANGEBYRANK', timeline, keep_ids, -1)
+    redis.call('HSET', floor, 'floor', redis.call('ZRANGE', timeline, -1, -1)[1])
+  end
+end
+
+for i = 1, #KEYS / stride do
+  local at = stride * (i - 1)
+  local meta, log, seen = KEYS[at + 1], KEYS[at + 2], KEYS[at + 3]
+  if act ~= '' then put(KEYS[at + 4], KEYS[at + 5]) end
   local epoch, top, known, head, nodes = false, 0, '', false, {}
   local fields = redis.call('HGETALL', meta)
   for f = 1, #fields, 2 do
@@ -78,7 +103,7 @@ for i = 1, #KEYS / 3 do
       for _, node in ipairs(nodes) do
         local list = lines[node]
         if not list then list = {}; lines[node] = list end
-        list[#list + 1] = ARGV[9 + i] .. ' ' .. epoch .. ' ' .. top
+        list[#list + 1] = ARGV[12 + i] .. ' ' .. epoch .. ' ' .. top
       end
     end
   end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from feed import friends, timelines
+from feed import feed_page, friends
 from feed.friends import FriendRequest, Friendship
 from feed.objects import User
 from feed.pages import Page
@@ -11,7 +11,7 @@ from realtime.edge import Call
 
 async def put_position(call: Call) -> None:
     """Sets Live-Position: where the stream `me` stood before what follows was read."""
-    at = await timelines.position(call.stores, call.viewer)
+    at = await feed_page.position(call.stores, call.viewer)
     call.headers["Live-Position"] = f"{at.stream}={at.epoch}:{at.offset}"
 
 
