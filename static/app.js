@@ -10,6 +10,7 @@ import { EventSocket } from '/static/live-events.js';
 import { Transport } from '/static/live-transport.js';
 import { createStore } from '/static/store.js';
 import { feedActions } from '/static/actions/feed.js';
+import { listActions } from '/static/actions/lists.js';
 import { outboxActions } from '/static/actions/outbox.js';
 import { peopleActions } from '/static/actions/people.js';
 import { sessionActions } from '/static/actions/session.js';
@@ -82,8 +83,9 @@ const live = new LiveClient({
 });
 const outbox = outboxActions({ api, store, storage: localStorage, clock, random: Math.random, online });
 const feed = feedActions({ api, store, live, clock, random: Math.random });
+const lists = listActions({ api, store, live, clock, random: Math.random });
 const people = peopleActions({ api, store, now: () => new Date(clock.now()).toISOString() });
-const session = sessionActions({ api, store, live, outbox, feed, people, announceUser: (id) => channel?.postMessage(id) });
+const session = sessionActions({ api, store, live, outbox, feed, lists, people, announceUser: (id) => channel?.postMessage(id) });
 
 const app = {
   store, ticker, toasts, announce, clock, online,
@@ -91,7 +93,7 @@ const app = {
   prefs: createPrefs(localStorage, document.documentElement),
   watcher: createWatcher((posts) => live.watch(posts)),
   slots: createSlots(),
-  actions: { ...session, ...outbox, ...feed, ...people, reconnect: () => live.wake() },
+  actions: { ...session, ...outbox, ...feed, ...lists, ...people, reconnect: () => live.wake() },
 };
 
 /** The live address asked for without an upgrade: any answer but a server's trouble means that HTTP gets through. */
@@ -110,7 +112,7 @@ function takeIn(stream, event) {
   if (event.event === 'post.created' && post.author.id !== before.session.userId && !before.posts.has(post.id)) announce.arrived(1);
   if (event.event === 'post.edited' && post.shared && store.get().posts.has(post.id)) feed.rereadSoon(post.shared.id);
   if (event.event === 'friend.accepted') catchUp();
-  if (event.event === 'trending.refreshed') feed.loadTrendingSoon();
+  if (event.event === 'trending.refreshed') lists.loadTrendingSoon();
   if (event.event === 'friend.requested') announce.say(t('friends.announced', { name: event.data.name }));
 }
 
@@ -128,7 +130,7 @@ function catchUp() {
 
 /** A thread's stream is refused when its post is gone, or not ours to see any more. A list can be read without its stream. */
 function refused(stream, code) {
-  if (stream === 'trending') feed.loadTrending().catch(() => {});
+  if (stream === 'trending') lists.loadTrending().catch(() => {});
   if (code === 'forbidden_or_missing' && stream.startsWith('post:')) store.update((state) => postRemoved(state, stream.slice(5)));
 }
 

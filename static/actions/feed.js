@@ -6,16 +6,14 @@
 import { Problem, withQuery } from '/static/api.js';
 import { commentEdited, commentRemoved, setThread, threadClosed, threadLoaded } from '/static/state/comments.js';
 import { deletionMarked } from '/static/state/deleting.js';
-import { emptyList } from '/static/state/model.js';
 import {
-  feedExtended, feedLoaded, likeSettled, likeShown, listLoaded, mergePosts, postRemoved, setFeed, setList, trendingLoaded,
+  feedExtended, feedLoaded, likeSettled, likeShown, mergePosts, postRemoved, setFeed,
 } from '/static/state/posts.js';
 import { mergeUsers } from '/static/state/people.js';
 
 const FIRST_PAGE = 20;
 const REREAD_PAGE = 100;
 const COMMENT_PAGE = 50;
-const TRENDING_SPREAD_MS = 5_000; // everybody who is here is told at once that there is a new list
 const SPREAD_MS = 1_000; // all who see a share are told at once that what it shares has changed
 
 export function feedActions({ api, store, live, clock, random }) {
@@ -46,84 +44,6 @@ export function feedActions({ api, store, live, clock, random }) {
     } catch (problem) {
       store.update((state) => setFeed(state, { more: 'failed', problem }));
     }
-  }
-
-  // -- lists of posts by their address: a person's, a tag's, what a search found, the ranking --
-
-  const shown = new Map(); // address -> how many views show the list
-
-  /** A view shows the list from now on. -> a function that ends it. */
-  function openList(address) {
-    shown.set(address, (shown.get(address) ?? 0) + 1);
-    loadList(address);
-    return () => {
-      const left = shown.get(address) - 1;
-      if (left) shown.set(address, left);
-      else shown.delete(address);
-    };
-  }
-
-  /** Events may have been missed: what is on screen is read again. */
-  async function rereadLists() {
-    await Promise.all([...shown.keys()].map(loadList));
-  }
-
-  async function loadList(address) {
-    const { lists, rev: since } = store.get();
-    const wanted = lists.get(address)?.ids.length ?? 0;
-    store.update((state) => setList(state, address, { status: wanted ? 'ready' : 'loading', problem: null }));
-    try {
-      const read = await api.pages(withQuery(address, { limit: wanted > FIRST_PAGE ? REREAD_PAGE : FIRST_PAGE }), (items) => items.length >= wanted);
-      store.update((state) => listLoaded(state, address, read, since, false));
-    } catch (problem) {
-      if (problem.kind !== 'aborted') store.update((state) => setList(state, address, { status: 'failed', problem }));
-    }
-  }
-
-  async function moreList(address) {
-    const { lists, rev: since } = store.get();
-    const { next, more } = lists.get(address) ?? emptyList();
-    if (next === null || more === 'loading') return;
-    store.update((state) => setList(state, address, { more: 'loading' }));
-    try {
-      const page = await api.get(withQuery(address, { limit: FIRST_PAGE, cursor: next }));
-      if (store.get().lists.get(address)?.next === next) store.update((state) => listLoaded(state, address, page, since, true));
-    } catch (problem) {
-      store.update((state) => setList(state, address, { more: 'failed', problem }));
-    }
-  }
-
-  // -- what is trending: read when its stream was joined, and whenever that says that there is a new list --
-
-  let trendingViews = 0;
-
-  function openTrending() {
-    trendingViews += 1;
-    if (trendingViews > 1) return;
-    live.subscribe('trending');
-    if (store.get().connection !== 'live') loadTrending().catch(() => {});
-  }
-
-  function closeTrending() {
-    trendingViews -= 1;
-    if (!trendingViews) live.unsubscribe('trending');
-  }
-
-  async function loadTrending() {
-    const since = store.get().rev;
-    const set = (change) => store.update((state) => ({ ...state, trending: { ...state.trending, ...change } }));
-    if (store.get().trending.status !== 'ready') set({ status: 'loading', problem: null });
-    try {
-      const read = await api.get('/trending');
-      store.update((state) => trendingLoaded(state, read, since));
-    } catch (problem) {
-      if (store.get().trending.status !== 'ready') set({ status: 'failed', problem });
-      throw problem;
-    }
-  }
-
-  function loadTrendingSoon() {
-    clock.setTimeout(() => loadTrending().catch(() => {}), random() * TRENDING_SPREAD_MS);
   }
 
   // -- one post --
@@ -288,9 +208,8 @@ export function feedActions({ api, store, live, clock, random }) {
   }
 
   return {
-    loadFeed, moreFeed, openList, loadList, moreList, rereadLists, openTrending, closeTrending, loadTrending, loadTrendingSoon, loadPost, rereadSoon, loadHistory,
-    editPost, markDeleted, restoreDeleted, sendDeleted, sendAllDeleted, setLike, openThread, closeThread, loadThread, moreThread,
-    editComment, loadLikers, typing: (postId) => live.typing(postId),
+    loadFeed, moreFeed, loadPost, rereadSoon, loadHistory, editPost, markDeleted, restoreDeleted, sendDeleted, sendAllDeleted, setLike,
+    openThread, closeThread, loadThread, moreThread, editComment, loadLikers, typing: (postId) => live.typing(postId),
   };
 }
 

@@ -6,7 +6,7 @@
 import { emptyState } from '/static/state/model.js';
 import { mergeUsers } from '/static/state/people.js';
 
-export function sessionActions({ api, store, live, outbox, feed, people, announceUser }) {
+export function sessionActions({ api, store, live, outbox, feed, lists, people, announceUser }) {
   /** First thing on the page. A 401 is an answer, not an error. */
   async function boot() {
     try {
@@ -71,8 +71,8 @@ export function sessionActions({ api, store, live, outbox, feed, people, announc
 
   /** Re-reads what a stream carries; the live side calls it when a gap could not be bridged. */
   async function reload(stream) {
-    if (stream === 'me') await Promise.all([feed.loadFeed(), feed.rereadLists(), people.loadFriends(), people.loadRequests()]);
-    else if (stream === 'trending') await feed.loadTrending();
+    if (stream === 'me') await Promise.all([feed.loadFeed(), lists.rereadLists(), people.loadFriends(), people.loadRequests()]);
+    else if (stream === 'trending') await lists.loadTrending();
     else await Promise.all([feed.loadPost(stream.slice('post:'.length)), feed.loadThread(stream.slice('post:'.length))]);
   }
 

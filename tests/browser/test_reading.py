@@ -45,7 +45,8 @@ async def test_what_is_read_stays_and_what_is_far_away_leaves(site, open_page, p
     await page.evaluate(WATCH_THE_PEAK)
 
     # Who has a hand on the first post is not pushed away from it, and finds the focus there after scrolling away.
-    first = page.locator(f".feed > [data-post-id='{await page.locator('.feed > article').first.get_attribute('data-post-id')}']")
+    newest = await page.locator(".feed > article").first.get_attribute("data-post-id")
+    first = page.locator(f".feed > [data-post-id='{newest}']")
     await first.get_by_test_id("like").focus()
     pill = page.get_by_test_id("new-posts")
     await ada.post("Breaking: clouds")
