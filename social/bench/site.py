@@ -18,6 +18,7 @@ from typing import Protocol
 
 import msgspec
 import orjson
+from pydantic import SecretStr
 
 from db import outbox
 from db.migrate import migrate
@@ -29,6 +30,7 @@ from social import guard
 from social.bench.figures import raise_descriptor_limit
 from social.bench.node import Counted
 from social.bench.sampler import read, report
+from social.chaos.engines import MariaDB, RedisServer
 from social.embedded import StartupRefused
 from social.up import Engines as EmbeddedEngines
 
@@ -51,9 +53,30 @@ class Engines(Protocol):
         """Ends them."""
 
 
+class SystemEngines:
+    """A private MariaDB and Redis of the system's packages."""
+
+    def __init__(self, folder: Path) -> None:
+        self._mariadb = MariaDB(folder / "mariadb")
+        self._redis = RedisServer(folder / "redis")
+
+    def start(self, settings: Settings) -> Settings:
+        """Starts both. Raises EngineMissing, EngineFailed."""
+        for engine in (self._mariadb, self._redis):
+            engine.folder.mkdir()
+            engine.start()
+        urls = {"database_url": self._mariadb.create("social"), "redis_url": self._redis.url}
+        return settings.model_copy(update={name: SecretStr(url) for name, url in urls.items()})
+
+    def stop(self) -> None:
+        """Ends both."""
+        self._redis.stop()
+        self._mariadb.stop()
+
+
 def engines_of(kind: str, folder: Path) -> Engines:
     """The engines of that name, with their state in `folder`. Raises StartupRefused for an unknown one."""
-    makers: dict[str, Callable[[Path], Engines]] = {"embedded": EmbeddedEngines}
+    makers: dict[str, Callable[[Path], Engines]] = {"embedded": EmbeddedEngines, "system": SystemEngines}
     if kind not in makers:
         raise StartupRefused(f"There are no engines `{kind}`. Known: {', '.join(makers)}.")
     return makers[kind](folder)
