@@ -5,8 +5,8 @@
  */
 
 import { withQuery } from '/static/api.js';
-import { emptyList } from '/static/state/model.js';
-import { listLoaded, setList, trendingLoaded } from '/static/state/posts.js';
+import { emptyList, without } from '/static/state/model.js';
+import { listLoaded, setList, TOP, trendingLoaded } from '/static/state/posts.js';
 
 const FIRST_PAGE = 20;
 const REREAD_PAGE = 100;
@@ -18,7 +18,8 @@ export function listActions({ api, store, live, clock, random }) {
   /** A view shows the list from now on. -> a function that ends it. */
   function openList(address) {
     shown.set(address, (shown.get(address) ?? 0) + 1);
-    loadList(address);
+    // Every first page of the ranking is another ranking: who comes back to it finds the one that they were reading.
+    if (address !== TOP || !store.get().lists.has(TOP)) loadList(address);
     return () => {
       const left = shown.get(address) - 1;
       if (left) shown.set(address, left);
@@ -29,6 +30,12 @@ export function listActions({ api, store, live, clock, random }) {
   /** Events may have been missed: what is on screen is read again. */
   async function rereadLists() {
     await Promise.all([...shown.keys()].map(loadList));
+  }
+
+  /** The ranking of now in place of the one that was read. */
+  function loadTop() {
+    store.update((state) => ({ ...state, lists: without(state.lists, TOP) }));
+    loadList(TOP);
   }
 
   async function loadList(address) {
@@ -50,7 +57,10 @@ export function listActions({ api, store, live, clock, random }) {
     if (next === null || more === 'loading') return;
     store.update((state) => setList(state, address, { more: 'loading' }));
     try {
-      const page = await api.get(withQuery(address, { limit: FIRST_PAGE, cursor: next }));
+      const page = await api.get(withQuery(address, { limit: FIRST_PAGE, cursor: next })).catch((problem) => {
+        if (!problem.field('/cursor')) throw problem;
+        return api.get(withQuery(address, { limit: REREAD_PAGE })); // a ranking ends after a while; the next one goes on
+      });
       if (store.get().lists.get(address)?.next === next) store.update((state) => listLoaded(state, address, page, since, true));
     } catch (problem) {
       store.update((state) => setList(state, address, { more: 'failed', problem }));
@@ -90,5 +100,5 @@ export function listActions({ api, store, live, clock, random }) {
     clock.setTimeout(() => loadTrending().catch(() => {}), random() * TRENDING_SPREAD_MS);
   }
 
-  return { openList, loadList, moreList, rereadLists, openTrending, closeTrending, loadTrending, loadTrendingSoon };
+  return { openList, loadTop, loadList, moreList, rereadLists, openTrending, closeTrending, loadTrending, loadTrendingSoon };
 }

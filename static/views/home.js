@@ -36,9 +36,12 @@ export function HomePage() {
 
 /** What the page shows. What is trending has its own column on wide screens. */
 function Tabs({ home, wide }) {
-  const { store } = useApp();
+  const { store, actions } = useApp();
   const tabs = ['recent', 'top', ...(wide && home !== 'trending' ? [] : ['trending'])];
-  const choose = (tab) => store.update((state) => ({ ...state, home: tab }));
+  const choose = (tab) => {
+    if (tab === 'top') actions.loadTop();
+    store.update((state) => ({ ...state, home: tab }));
+  };
   return html`<div class="tabs" role="group" aria-label=${t('tabs.label')} data-testid="home-tabs">
     ${tabs.map((tab) => html`<button key=${tab} type="button" class="tab" aria-pressed=${String(tab === home)} onClick=${() => choose(tab)}>${t(`tabs.${tab}`)}</button>`)}
   </div>`;
