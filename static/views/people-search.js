@@ -9,7 +9,7 @@ import { Button, Empty, ProblemNote, SkeletonRows } from '/static/views/parts.js
 import { PersonRow } from '/static/views/person.js';
 import { t } from '/static/strings.js';
 
-export const TYPING_PAUSE_MS = 250;
+const TYPING_PAUSE_MS = 250;
 const NOTHING = { status: 'idle', ids: [], next: null, more: 'idle', problem: null, query: '' };
 
 /** A search box with its label; `onText` hears every key, `onSearch` the Enter key. */
