@@ -15,11 +15,13 @@ PAGE = 20
 MOST_DRAWN = 60
 WATCH_THE_PEAK = """() => {
   window.peak = 0;
-  const count = () => { window.peak = Math.max(window.peak, document.querySelectorAll('[data-testid="post"]').length); };
+  const drawn = document.getElementsByClassName('post-inner');
+  const count = () => { window.peak = Math.max(window.peak, drawn.length); };
   new MutationObserver(count).observe(document.body, { subtree: true, childList: true, attributes: true });
 }"""
 IN_THE_MIDDLE = """() => {
-  const article = [...document.querySelectorAll('[data-testid="post"]')].find((one) => one.getBoundingClientRect().top > 150);
+  const drawn = [...document.querySelectorAll('[data-testid="post"]')];
+  const article = drawn.find((one) => one.getBoundingClientRect().top > 150);
   return { id: article.dataset.postId, top: Math.round(article.getBoundingClientRect().top) };
 }"""
 TOP_OF = "(id) => Math.round(document.querySelector(`.feed > [data-post-id='${id}']`).getBoundingClientRect().top)"

@@ -15,10 +15,14 @@ async def test_posts_are_shared_and_found(site, open_page, person):
     for friend in (ada, grace):
         await friend.befriend(bela)
     tag = f"Tea{bela.id}"
+    mill = await ada.post("A picture of the mill", "public")
     post = await ada.post(f"The old mill is open again #{tag} with @{grace.user['username']}.", "public")
     page, theirs = await open_page(site.url, width=1280), await open_page(site.url, width=390, height=844)
+    trending = {"items": [], "tags": [], "refreshed_at": None}
+    await page.route("**/api/v1/trending", lambda route: route.fulfill(json=trending))
     await sign_in(page, bela)
     await sign_in(theirs, grace)
+    await expect(page.get_by_test_id("side-trending")).to_contain_text("show up here")
 
     # Shared with a word to it, in which an @ finds a friend; the other one sees it live, with what is shared.
     original = page.locator(f".feed > [data-post-id='{post['id']}']")
@@ -54,6 +58,23 @@ async def test_posts_are_shared_and_found(site, open_page, person):
     await ada.ok("DELETE", f"/posts/{post['id']}")
     await expect(share.get_by_test_id("tombstone")).to_be_visible()
     await shot(page, "tombstone")
+
+    # What trends says why, in a line and term by term.
+    hours = ["2026-11-21T14:00:00.000Z", "2026-11-21T13:00:00.000Z"]
+    because = [
+        {"kind": "likes", "hour": hours[0], "people": 8, "points": 8.0},
+        {"kind": "likes", "hour": hours[1], "people": 4, "points": 3.56},
+        {"kind": "comments", "hour": hours[1], "people": 3, "points": 5.34},
+    ]
+    item = {**await bela.ok("GET", f"/posts/{mill['id']}"), "trend": {"score": 16.9, "because": because}}
+    trending |= {"items": [item], "tags": [{"tag": "mill", "score": 1.0, "because": []}], "refreshed_at": hours[0]}
+    await page.reload()
+    trend = page.get_by_test_id("trend")
+    await expect(trend).to_contain_text("12 people liked, 3 commented, most at")
+    await trend.locator("summary").click()
+    await expect(trend.locator("tbody tr")).to_have_count(3)
+    await expect(trend.locator("tfoot")).to_contain_text("16.9")
+    await expect(page.get_by_test_id("side-trending").get_by_role("link", name="#mill")).to_be_visible()
 
     # One box finds people and posts; its address can be passed on.
     await ada.post(f"Marmalade for {bela.id}")
