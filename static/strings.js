@@ -12,6 +12,7 @@ const english = {
   retry: 'Try again',
   save: 'Save',
   undo: 'Undo',
+  'undo.keys': 'Ctrl+Z does it too',
 
   'time.now': 'now',
   'visibility.label': 'Who can see it',

@@ -119,10 +119,25 @@ function Banner() {
 function Toasts() {
   const { toasts } = useApp();
   const list = useStoreOf(toasts, (value) => value);
+  useUndoKeys(toasts);
   return html`<div class="toasts" data-testid="toasts">
     <div role="status">${list.filter((toast) => toast.text).map((toast) => html`<${Toast} key=${toast.id} toast=${toast} />`)}</div>
     <div role="alert">${list.filter((toast) => toast.problem).map((toast) => html`<${Toast} key=${toast.id} toast=${toast} />`)}</div>
   </div>`;
+}
+
+/** Ctrl+Z: the button is the last thing on the page, too far by Tab for as long as it stands there. */
+function useUndoKeys(toasts) {
+  useEffect(() => {
+    const onKeyDown = (event) => {
+      const offer = toasts.get().findLast((toast) => toast.action);
+      if (!offer || event.key !== 'z' || !(event.ctrlKey || event.metaKey) || event.target.closest('input, textarea')) return;
+      event.preventDefault();
+      toasts.undo(offer.id);
+    };
+    document.addEventListener('keydown', onKeyDown);
+    return () => document.removeEventListener('keydown', onKeyDown);
+  }, []);
 }
 
 function Toast({ toast }) {
@@ -136,7 +151,7 @@ function Toast({ toast }) {
       <p>${problem ? explain(problem) : toast.text}</p>
       ${problem?.requestId && html`<p class="request-id">${t('problem.request')} <code>${problem.requestId}</code></p>`}
     </div>
-    ${action && html`<${Button} kind="tint" icon="undo" onClick=${() => toasts.undo(id)}>${action}<//>`}
+    ${action && html`<${Button} kind="tint" icon="undo" title=${t('undo.keys')} onClick=${() => toasts.undo(id)}>${action}<//>`}
     <button type="button" class="icon-button" aria-label=${t('close')} onClick=${() => toasts.close(id)}><${Icon} name="close" /></button>
   </div>`;
 }
