@@ -24,6 +24,8 @@ PARTITIONS = 16
 # Ordered by id with a limit, the optimiser walks the primary key instead: over days of done rows to the pending ones
 # at its end, seconds for a look that takes milliseconds.
 PENDING_INDEX = "FORCE INDEX (ix_outbox_state_id)"
+# Left alone, the optimiser intersects it with all that is pending anywhere.
+AGGREGATE_INDEX = "FORCE INDEX (ix_outbox_aggregate_state)"
 NAMED = 500  # ids of one statement: named by the thousand, the optimiser reads the whole table instead
 FORMAT = 1  # version of the payloads written here; a worker of the next release still reads this one
 
@@ -125,7 +127,7 @@ def promised(aggregate: ColumnElement[str], job: str, name: str) -> ScalarSelect
     query = select(func.coalesce(func.sum(number), 0)).where(
         outbox.c.aggregate == aggregate, outbox.c.state == "pending", outbox.c.job == job
     )
-    return query.scalar_subquery()
+    return _hinted(query, AGGREGATE_INDEX).scalar_subquery()
 
 
 async def unfinished(connection: AsyncConnection, job: str, *, limit: int) -> list[dict[str, Any]]:
@@ -169,7 +171,7 @@ async def mark_failed(
 async def settle_parked(connection: AsyncConnection, aggregate: str, job: str, now: datetime) -> None:
     """Marks parked rows of a job done: what they promised has been brought about otherwise."""
     query = select(outbox.c.id).where(outbox.c.aggregate == aggregate, outbox.c.state == "parked", outbox.c.job == job)
-    ids = [row.id for row in await connection.execute(query.with_for_update())]
+    ids = [row.id for row in await connection.execute(_hinted(query, AGGREGATE_INDEX).with_for_update())]
     await mark_done(connection, ids, now)
 
 
@@ -188,8 +190,8 @@ def _parts(ids: Collection[int]) -> Iterator[list[int]]:
     return (ordered[start : start + NAMED] for start in range(0, len(ordered), NAMED))
 
 
-def _hinted(query: Q) -> Q:
-    return query.with_hint(outbox, PENDING_INDEX, "mysql").with_hint(outbox, PENDING_INDEX, "mariadb")
+def _hinted(query: Q, index: str = PENDING_INDEX) -> Q:
+    return query.with_hint(outbox, index, "mysql").with_hint(outbox, index, "mariadb")
 
 
 # --- leases ----------------------------------------------------------------------------------------------------------
