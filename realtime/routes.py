@@ -22,7 +22,16 @@ from realtime.problems import NoUpgrade
 BASE = "/api/v1"
 STATIC = Path(__file__).parent.parent / "static"
 # The client routes these itself; each answers the same page.
-PAGES = ("/", "/people", "/friends", r"/users/{id:\d+}", r"/posts/{id:\d+}", "/settings")
+PAGES = (
+    "/",
+    "/people",
+    "/friends",
+    "/search",
+    "/tags/{tag}",
+    r"/users/{id:\d+}",
+    r"/posts/{id:\d+}",
+    "/settings",
+)
 
 ROUTES = (
     Route("POST", "/users", users.sign_up, "Sign up", users.SignUp, SignedIn, 201, True, errors=(409, 429)),

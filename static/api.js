@@ -39,8 +39,8 @@ export function createApi({ fetch, sleep, onSignedOut }) {
   let life = new AbortController(); // of the current sign-in
 
   async function request(method, path, options = {}) {
-    const { body, key, signal, quiet = false, patient = method === 'GET' } = options;
-    const response = await send(method, path, body, key, signal);
+    const { body, key, signal, keepalive = false, quiet = false, patient = method === 'GET' } = options;
+    const response = await send(method, path, { body, key, signal, keepalive });
     if (response.ok) return reply(response);
     const problem = await toProblem(response);
     if (patient && problem.temporary && problem.retryAfter !== null && problem.retryAfter <= PATIENCE_S) {
@@ -51,7 +51,8 @@ export function createApi({ fetch, sleep, onSignedOut }) {
     throw problem;
   }
 
-  async function send(method, path, body, key, signal) {
+  /** `keepalive`: the browser sees it through even when the page is left. */
+  async function send(method, path, { body, key, signal, keepalive }) {
     const headers = { Accept: 'application/json' };
     if (body !== undefined) headers['Content-Type'] = 'application/json';
     if (key) headers['Idempotency-Key'] = key;
@@ -64,6 +65,7 @@ export function createApi({ fetch, sleep, onSignedOut }) {
         body: body === undefined ? undefined : JSON.stringify(body),
         credentials: 'same-origin',
         cache: 'no-store',
+        keepalive,
         signal: AbortSignal.any([given, limit]),
       });
     } catch (error) {

@@ -10,6 +10,7 @@ import { EventSocket } from '/static/live-events.js';
 import { Transport } from '/static/live-transport.js';
 import { createStore } from '/static/store.js';
 import { feedActions } from '/static/actions/feed.js';
+import { listActions } from '/static/actions/lists.js';
 import { outboxActions } from '/static/actions/outbox.js';
 import { peopleActions } from '/static/actions/people.js';
 import { sessionActions } from '/static/actions/session.js';
@@ -23,6 +24,7 @@ import { AppContext, useApp, useStore } from '/static/ui/hooks.js';
 import { Mark } from '/static/ui/icons.js';
 import { createPrefs } from '/static/ui/prefs.js';
 import { createRouter } from '/static/ui/router.js';
+import { createSlots } from '/static/ui/slots.js';
 import { createWatcher } from '/static/ui/watcher.js';
 import { ProblemNote } from '/static/views/parts.js';
 import { Shell } from '/static/views/shell.js';
@@ -80,16 +82,18 @@ const live = new LiveClient({
   },
 });
 const outbox = outboxActions({ api, store, storage: localStorage, clock, random: Math.random, online });
-const feed = feedActions({ api, store, live });
+const feed = feedActions({ api, store, live, clock, random: Math.random });
+const lists = listActions({ api, store, live, clock, random: Math.random });
 const people = peopleActions({ api, store, now: () => new Date(clock.now()).toISOString() });
-const session = sessionActions({ api, store, live, outbox, feed, people, announceUser: (id) => channel?.postMessage(id) });
+const session = sessionActions({ api, store, live, outbox, feed, lists, people, announceUser: (id) => channel?.postMessage(id) });
 
 const app = {
   store, ticker, toasts, announce, clock, online,
   router: createRouter(window),
   prefs: createPrefs(localStorage, document.documentElement),
   watcher: createWatcher((posts) => live.watch(posts)),
-  actions: { ...session, ...outbox, ...feed, ...people, reconnect: () => live.wake() },
+  slots: createSlots(),
+  actions: { ...session, ...outbox, ...feed, ...lists, ...people, reconnect: () => live.wake() },
 };
 
 /** The live address asked for without an upgrade: any answer but a server's trouble means that HTTP gets through. */
@@ -106,7 +110,9 @@ function takeIn(stream, event) {
   store.update((state) => apply(state, stream, event));
   const post = event.data;
   if (event.event === 'post.created' && post.author.id !== before.session.userId && !before.posts.has(post.id)) announce.arrived(1);
+  if (event.event === 'post.edited' && post.shared && store.get().posts.has(post.id)) feed.rereadSoon(post.shared.id);
   if (event.event === 'friend.accepted') catchUp();
+  if (event.event === 'trending.refreshed') lists.loadTrendingSoon();
   if (event.event === 'friend.requested') announce.say(t('friends.announced', { name: event.data.name }));
 }
 
@@ -122,8 +128,9 @@ function catchUp() {
   }, CATCH_UP_MS);
 }
 
-/** A thread's stream is refused when its post is gone, or not ours to see any more. */
+/** A thread's stream is refused when its post is gone, or not ours to see any more. A list can be read without its stream. */
 function refused(stream, code) {
+  if (stream === 'trending') lists.loadTrending().catch(() => {});
   if (code === 'forbidden_or_missing' && stream.startsWith('post:')) store.update((state) => postRemoved(state, stream.slice(5)));
 }
 
@@ -149,6 +156,7 @@ function wake() {
 
 window.addEventListener('online', wake);
 window.addEventListener('offline', () => live.lost());
+window.addEventListener('pagehide', () => feed.sendAllDeleted());
 window.addEventListener('pageshow', (event) => event.persisted && session.check().then(wake));
 document.addEventListener('visibilitychange', () => {
   if (document.hidden) return;
@@ -161,8 +169,8 @@ window.setInterval(() => ticker.update((state) => ({ ...state })), 60_000);
 
 function Root() {
   const { actions } = useApp();
-  const { status, problem } = useStore((state) => state.session);
-  if (status === 'in') return html`<${Shell} />`;
+  const { status, userId, problem } = useStore((state) => state.session);
+  if (status === 'in') return html`<${Shell} key=${userId} />`; // nothing of somebody else's page stays
   if (status === 'out') return html`<${SignPage} />`;
   return html`<main class="opening" id="main" aria-busy=${String(status === 'unknown')}>
     <${Mark} />

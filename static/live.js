@@ -53,7 +53,7 @@ export class LiveClient {
 
   /** `position` of `me` when the feed was read with one; without it the welcome makes the client re-read. */
   start(position) {
-    this.stop();
+    if (this.state !== 'stopped') this.stop(); // else what the page wants already stays wanted
     this.book.add('me', position && { epoch: position.epoch, offset: position.offset });
     this.tell('connecting');
     this.arm('grace', OFFLINE_GRACE_MS, () => this.tell('offline'));

@@ -3,19 +3,20 @@
  * Never does: DOM. Every read notes the state's `rev` before it starts, see state/model.js.
  */
 
-import { Problem } from '/static/api.js';
+import { Problem, withQuery } from '/static/api.js';
 import { commentEdited, commentRemoved, setThread, threadClosed, threadLoaded } from '/static/state/comments.js';
-import { emptyList, withEntry } from '/static/state/model.js';
+import { deletionMarked } from '/static/state/deleting.js';
 import {
-  feedExtended, feedLoaded, likeSettled, likeShown, mergePosts, postRemoved, setFeed, wallLoaded,
+  feedExtended, feedLoaded, likeSettled, likeShown, mergePosts, postRemoved, setFeed,
 } from '/static/state/posts.js';
 import { mergeUsers } from '/static/state/people.js';
 
 const FIRST_PAGE = 20;
 const REREAD_PAGE = 100;
 const COMMENT_PAGE = 50;
+const SPREAD_MS = 1_000; // all who see a share are told at once that what it shares has changed
 
-export function feedActions({ api, store, live }) {
+export function feedActions({ api, store, live, clock, random }) {
   /** Reads the feed from its start, at least as far as it is on screen. -> the position of `me` before the read. */
   async function loadFeed() {
     const { feed, rev: since } = store.get();
@@ -45,27 +46,32 @@ export function feedActions({ api, store, live }) {
     }
   }
 
-  async function loadWall(userId, append = false) {
-    const { walls, rev: since } = store.get();
-    const wall = walls.get(userId) ?? emptyList();
-    if (append && (wall.next === null || wall.more === 'loading')) return;
-    const set = (change) => store.update((state) => (
-      { ...state, walls: withEntry(state.walls, userId, { ...(state.walls.get(userId) ?? emptyList()), ...change }) }));
-    set(append ? { more: 'loading' } : { status: wall.ids.length ? wall.status : 'loading', problem: null });
-    try {
-      const cursor = append ? `&cursor=${encodeURIComponent(wall.next)}` : '';
-      const page = await api.get(`/users/${userId}/posts?limit=${FIRST_PAGE}${cursor}`);
-      store.update((state) => wallLoaded(state, userId, page, since, append));
-    } catch (problem) {
-      set(append ? { more: 'failed', problem } : { status: 'failed', problem });
-    }
-  }
+  // -- one post --
 
   async function loadPost(id) {
     const since = store.get().rev;
-    const post = await api.get(`/posts/${id}`);
-    store.update((state) => mergePosts(state, [post], since));
+    try {
+      const post = await api.get(`/posts/${id}`);
+      store.update((state) => mergePosts(state, [post], since));
+    } catch (problem) {
+      if (problem.status === 404) store.update((state) => postRemoved(state, id));
+      throw problem;
+    }
   }
+
+  const rereading = new Set();
+
+  /** What a post shares was edited or taken away: its events go to those who hold it, an edit of the share to the others. */
+  function rereadSoon(id) {
+    if (rereading.has(id)) return;
+    rereading.add(id);
+    clock.setTimeout(() => {
+      rereading.delete(id);
+      loadPost(id).catch(() => {});
+    }, random() * SPREAD_MS);
+  }
+
+  const loadHistory = (id, cursor) => api.get(withQuery(`/posts/${id}/history`, cursor ? { cursor } : {}));
 
   async function editPost(id, change) {
     const since = store.get().rev;
@@ -73,9 +79,39 @@ export function feedActions({ api, store, live }) {
     store.update((state) => mergePosts(state, [post], since));
   }
 
-  async function deletePost(id) {
-    await forgiveMissing(api.delete(`/posts/${id}`));
-    store.update((state) => postRemoved(state, id));
+  // -- deleting: out of sight at once, sent when the reader can no longer take it back --
+
+  const dropping = new Map(); // key -> request under way
+
+  function markDeleted(key) {
+    store.update((state) => deletionMarked(state, key, true));
+  }
+
+  function restoreDeleted(key) {
+    store.update((state) => deletionMarked(state, key, false));
+  }
+
+  /** Sends it; `keepalive`, because the page may be on its way out. Comes back into sight when that fails. */
+  function sendDeleted(key) {
+    if (!store.get().deleting.has(key)) return undefined;
+    if (!dropping.has(key)) dropping.set(key, drop(key).finally(() => dropping.delete(key)));
+    return dropping.get(key);
+  }
+
+  async function drop(key) {
+    const [kind, id] = key.split(':');
+    try {
+      await forgiveMissing(api.delete(`/${kind}s/${id}`, { keepalive: true }));
+      store.update((state) => deletionMarked(kind === 'post' ? postRemoved(state, id) : commentRemoved(state, id), key, false));
+    } catch (problem) {
+      restoreDeleted(key);
+      throw problem;
+    }
+  }
+
+  /** The page or the session ends: there is nobody left to take anything back. */
+  function sendAllDeleted() {
+    return Promise.allSettled([...store.get().deleting].map(sendDeleted));
   }
 
   // -- likes: the button shows the wish at once; one request at a time carries the latest wish --
@@ -164,11 +200,6 @@ export function feedActions({ api, store, live }) {
     store.update((state) => commentEdited(state, comment));
   }
 
-  async function deleteComment(id) {
-    await forgiveMissing(api.delete(`/comments/${id}`));
-    store.update((state) => commentRemoved(state, id));
-  }
-
   async function loadLikers(postId, cursor) {
     const since = store.get().rev;
     const page = await api.get(`/posts/${postId}/likes?limit=50${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
@@ -177,8 +208,8 @@ export function feedActions({ api, store, live }) {
   }
 
   return {
-    loadFeed, moreFeed, loadWall, loadPost, editPost, deletePost, setLike, openThread, closeThread, loadThread, moreThread,
-    editComment, deleteComment, loadLikers, typing: (postId) => live.typing(postId),
+    loadFeed, moreFeed, loadPost, rereadSoon, loadHistory, editPost, markDeleted, restoreDeleted, sendDeleted, sendAllDeleted, setLike,
+    openThread, closeThread, loadThread, moreThread, editComment, loadLikers, typing: (postId) => live.typing(postId),
   };
 }
 

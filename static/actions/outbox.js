@@ -22,6 +22,10 @@ export function outboxActions({ api, store, storage, clock, random, online }) {
     enqueue({ lane: 'posts', path: '/posts', body });
   }
 
+  function submitShare(postId, body) {
+    enqueue({ lane: 'posts', path: `/posts/${postId}/shares`, body });
+  }
+
   function submitComment(postId, text) {
     enqueue({ lane: `post:${postId}`, path: `/posts/${postId}/comments`, body: { text } });
   }
@@ -123,7 +127,7 @@ export function outboxActions({ api, store, storage, clock, random, online }) {
     }
   }
 
-  return { submitPost, submitComment, retry, discard, restore, flush, forget };
+  return { submitPost, submitShare, submitComment, retry, discard, restore, flush, forget };
 }
 
 function arrived(state, entry, item) {

@@ -6,7 +6,7 @@
 import { emptyState } from '/static/state/model.js';
 import { mergeUsers } from '/static/state/people.js';
 
-export function sessionActions({ api, store, live, outbox, feed, people, announceUser }) {
+export function sessionActions({ api, store, live, outbox, feed, lists, people, announceUser }) {
   /** First thing on the page. A 401 is an answer, not an error. */
   async function boot() {
     try {
@@ -26,6 +26,7 @@ export function sessionActions({ api, store, live, outbox, feed, people, announc
   }
 
   async function signOut() {
+    await feed.sendAllDeleted();
     await api.delete('/sessions/current', { quiet: true }).catch((problem) => {
       if (problem.status !== 401) throw problem;
     });
@@ -70,7 +71,8 @@ export function sessionActions({ api, store, live, outbox, feed, people, announc
 
   /** Re-reads what a stream carries; the live side calls it when a gap could not be bridged. */
   async function reload(stream) {
-    if (stream === 'me') await Promise.all([feed.loadFeed(), people.loadFriends(), people.loadRequests()]);
+    if (stream === 'me') await Promise.all([feed.loadFeed(), lists.rereadLists(), people.loadFriends(), people.loadRequests()]);
+    else if (stream === 'trending') await lists.loadTrending();
     else await Promise.all([feed.loadPost(stream.slice('post:'.length)), feed.loadThread(stream.slice('post:'.length))]);
   }
 

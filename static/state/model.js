@@ -16,7 +16,9 @@ export function emptyState() {
     comments: new Map(), // id -> Comment (+ touched)
     gone: new Map(), // "post:1" | "comment:1" | "user:1" -> rev of its removal
     feed: { ...emptyList(), pending: [], held: false, fresh: new Set() },
-    walls: new Map(), // user id -> list of post ids
+    home: 'recent', // what the home page shows: recent | top | trending
+    lists: new Map(), // address below /api/v1 -> list of post ids: '/users/1/posts', '/posts?tag=tea', '/feed?order=top'
+    trending: { status: 'idle', items: [], tags: [], refreshedAt: null, problem: null }, // items: [{id, trend}]
     threads: new Map(), // post id -> list of comment ids, with `tail` and `wanted`
     friends: emptyList(),
     requests: { status: 'idle', in: [], out: [], problem: null },
@@ -24,6 +26,7 @@ export function emptyState() {
     presence: new Map(), // user id -> "online" | "away" | "offline"
     typing: new Map(), // post id -> Map(user id -> ms when they were last heard), of open threads
     outbox: [], // submissions that have no answer yet
+    deleting: new Set(), // "post:1" | "comment:1": deleted by the reader, who may still take it back
   };
 }
 
@@ -58,6 +61,11 @@ export function bury(state, key) {
 /** Was this removed live after the read that now brings it back had begun? */
 export function buriedSince(state, key, since) {
   return (state.gone.get(key) ?? -1) > since;
+}
+
+/** The address of a person's posts in `lists`. */
+export function wallOf(userId) {
+  return `/users/${userId}/posts`;
 }
 
 /** Order of feeds: newest first; ids break ties. Times of the protocol sort as text. */

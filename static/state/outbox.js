@@ -33,10 +33,17 @@ export function adopt(state, item) {
 export function awaited(state, item) {
   if (item.author.id !== state.session.userId) return undefined;
   const lane = item.post_id ? `post:${item.post_id}` : 'posts';
-  return state.outbox.find((one) => one.lane === lane && !one.adopted && one.tries > 0 && same(one.body.text, item.text));
+  const shares = item.shared?.id ?? null;
+  return state.outbox.find((one) => (
+    one.lane === lane && !one.adopted && one.tries > 0 && sharedIn(one) === shares && same(one.body.text, item.text)));
 }
 
-function same(a, b) {
+/** The id of the post that a submission shares, or null. */
+export function sharedIn(entry) {
+  return /^\/posts\/(\d+)\/shares$/.exec(entry.path)?.[1] ?? null;
+}
+
+function same(a = '', b = '') {
   return a.normalize('NFC').trim() === b.normalize('NFC').trim();
 }
 

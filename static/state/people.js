@@ -3,7 +3,7 @@
  * Never does: I/O. `relation` is never in an event, so it is kept here and changed by what the events mean.
  */
 
-import { buriedSince, bury, emptyList, union, withEntry, without } from '/static/state/model.js';
+import { buriedSince, bury, emptyList, union, wallOf, withEntry, without } from '/static/state/model.js';
 import { typingEnded } from '/static/state/typing.js';
 
 /** Takes in users from HTTP (they carry `relation`) or from events and embedded authors (they may not). */
@@ -56,7 +56,7 @@ function requested(requests, userId, relation, at) {
 /** Forgets a person altogether: blocked, or hidden from the viewer for a reason that is not ours to know. */
 export function forgetUser(state, userId) {
   const next = typingEnded(relate(state, userId, 'none', ''), null, userId);
-  return bury({ ...next, users: without(next.users, userId), walls: without(next.walls, userId) }, `user:${userId}`);
+  return bury({ ...next, users: without(next.users, userId), lists: without(next.lists, wallOf(userId)) }, `user:${userId}`);
 }
 
 export function friendsLoaded(state, { items, next }, since, append = false) {

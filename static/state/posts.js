@@ -1,31 +1,42 @@
 /**
- * Owns: posts, their counts and likes, and the lists they stand in (the feed, walls).
- * Never does: I/O. Newer `version` wins; what an event cannot know (`liked`, a full `shared`) is kept from before.
+ * Owns: posts, their counts and likes, and the lists they stand in (the feed, lists by address, what is trending).
+ * Never does: I/O. Newer `version` wins; what an event cannot know (`liked`, `mentions`) is kept from before.
+ * A shared post is kept once, under its own id: `shared` is {id} or {id, gone}, so that its edits show wherever it is.
  */
 
-import { buriedSince, bury, emptyList, minus, newestFirst, union, withEntry, without } from '/static/state/model.js';
+import { buriedSince, bury, emptyList, minus, newestFirst, union, wallOf, withEntry, without } from '/static/state/model.js';
 import { mergeUsers } from '/static/state/people.js';
 
+export const TOP = '/feed?order=top';
 const NO_COUNTS = { likes: 0, comments: 0, shares: 0 };
 
 /** Takes posts in; `since` is the rev at which an HTTP read began, absent for events. */
 export function mergePosts(state, posts, since) {
-  const admitted = posts.filter((post) => since === undefined || !buriedSince(state, `post:${post.id}`, since));
+  const admitted = posts.flatMap(unfolded).filter((post) => since === undefined || !buriedSince(state, `post:${post.id}`, since));
   const map = new Map(state.posts);
   for (const post of admitted) map.set(post.id, mergePost(map.get(post.id), post, since));
-  return mergeUsers({ ...state, posts: map }, admitted.map((post) => post.author), since);
+  const lost = admitted.filter(({ shared }) => shared?.gone && !(map.get(shared.id)?.touched > since)).map(({ shared }) => shared.id);
+  const merged = mergeUsers({ ...state, posts: map }, admitted.map((post) => post.author), since);
+  return lost.some((id) => map.has(id)) ? removePosts(merged, new Set(lost)) : merged;
+}
+
+/** The post that it shares, where that came whole, and the post. What the former shares itself is not told in there. */
+function unfolded(post) {
+  if (!post.shared?.author) return [post];
+  const { shared: deeper, ...inner } = post.shared;
+  return [deeper ? { ...inner, shared: deeper } : inner, post];
 }
 
 function mergePost(old, post, since) {
-  if (!old) return { touched: -1, countsVersion: 0, likePending: false, ...post, liked: post.liked ?? false, counts: post.counts ?? NO_COUNTS };
+  const shared = post.shared && { id: post.shared.id, gone: Boolean(post.shared.gone) };
+  if (!old) return { touched: -1, countsVersion: 0, likePending: false, ...post, shared, liked: post.liked ?? false, counts: post.counts ?? NO_COUNTS };
   if (post.version < old.version) return old;
   const fromEvent = since === undefined;
   const keepCounts = fromEvent || old.touched > since;
-  const shared = post.shared && !post.shared.author && !post.shared.gone && old.shared?.id === post.shared.id ? old.shared : post.shared;
   return {
     ...old,
     ...post,
-    shared,
+    shared: shared === undefined || (fromEvent && shared?.id === old.shared?.id) ? old.shared : shared,
     liked: keepCounts ? old.liked : post.liked ?? old.liked,
     counts: keepCounts ? old.counts : post.counts ?? old.counts,
   };
@@ -65,11 +76,22 @@ export function feedExtended(state, { items, next }, since) {
   return { ...merged, feed: { ...merged.feed, ids, next, more: 'idle', problem: null } };
 }
 
-export function wallLoaded(state, userId, { items, next }, since, append) {
+export function listLoaded(state, address, { items, next }, since, append) {
   const merged = mergePosts(state, items, since);
-  const kept = append ? merged.walls.get(userId)?.ids ?? [] : [];
-  const wall = { ...emptyList(), status: 'ready', ids: union(kept, held(merged, items)), next };
-  return { ...merged, walls: withEntry(merged.walls, userId, wall) };
+  const kept = append ? merged.lists.get(address)?.ids ?? [] : [];
+  return setList(merged, address, { ...emptyList(), status: 'ready', ids: union(kept, held(merged, items)), next });
+}
+
+export function setList(state, address, change) {
+  return { ...state, lists: withEntry(state.lists, address, { ...(state.lists.get(address) ?? emptyList()), ...change }) };
+}
+
+export function trendingLoaded(state, { items, tags, refreshed_at: refreshedAt }, since) {
+  const posts = items.map(({ trend: _trend, ...post }) => post);
+  const merged = mergePosts(state, posts, since);
+  const kept = new Set(held(merged, posts));
+  const shown = items.filter(({ id }) => kept.has(id)).map(({ id, trend }) => ({ id, trend }));
+  return { ...merged, trending: { status: 'ready', items: shown, tags: tags ?? [], refreshedAt: refreshedAt ?? null, problem: null } };
 }
 
 export function setFeed(state, change) {
@@ -90,11 +112,10 @@ export function releasePending(state) {
 
 /** A post that is new to the viewer. `own`: just written on this page, so it is never held back. */
 export function postArrived(state, post, own = false) {
-  const old = state.posts.get(post.id);
   const merged = mergePosts(state, [post], post.liked === undefined ? undefined : state.rev);
-  const posts = old ? merged.posts : withEntry(merged.posts, post.id, { ...merged.posts.get(post.id), touched: state.rev + 1 });
+  const posts = withEntry(merged.posts, post.id, { ...merged.posts.get(post.id), touched: state.rev + 1 });
   const next = { ...merged, posts, gone: without(merged.gone, `post:${post.id}`) };
-  return onWall(inFeed(next, post.id, own), post);
+  return onTop(onWall(inFeed(next, post.id, own), post), post.id, own);
 }
 
 function inFeed(state, id, own) {
@@ -110,11 +131,18 @@ function inFeed(state, id, own) {
 }
 
 function onWall(state, post) {
-  const wall = state.walls.get(post.author.id);
+  const address = wallOf(post.author.id);
+  const wall = state.lists.get(address);
   if (wall?.status !== 'ready' || wall.ids.includes(post.id)) return state;
   const ids = [post.id, ...wall.ids].sort(newestFirst(state.posts));
   if (wall.next !== null && ids.at(-1) === post.id) return state;
-  return { ...state, walls: withEntry(state.walls, post.author.id, { ...wall, ids }) };
+  return setList(state, address, { ids });
+}
+
+/** The ranking is the server's and stands still while it is read; only what one wrote just now is put before it. */
+function onTop(state, id, own) {
+  const top = state.lists.get(TOP);
+  return own && top?.status === 'ready' ? setList(state, TOP, { ids: union([id], top.ids) }) : state;
 }
 
 // -- one post --
@@ -127,7 +155,8 @@ export function postRemoved(state, id) {
 export function authorRemoved(state, userId, everywhere) {
   const theirs = new Set([...state.posts.values()].filter((post) => post.author.id === userId).map((post) => post.id));
   if (everywhere) return [...theirs].reduce((next, id) => bury(next, `post:${id}`), removePosts(state, theirs));
-  return setFeed(state, { ids: minus(state.feed.ids, theirs), pending: minus(state.feed.pending, theirs) });
+  const feed = setFeed(state, { ids: minus(state.feed.ids, theirs), pending: minus(state.feed.pending, theirs) });
+  return feed.lists.has(TOP) ? setList(feed, TOP, { ids: minus(feed.lists.get(TOP).ids, theirs) }) : feed;
 }
 
 function removePosts(state, ids) {
@@ -137,9 +166,10 @@ function removePosts(state, ids) {
     posts.delete(id);
     threads.delete(id);
   }
-  const walls = new Map([...state.walls].map(([user, wall]) => [user, { ...wall, ids: minus(wall.ids, ids) }]));
+  const lists = new Map([...state.lists].map(([address, list]) => [address, { ...list, ids: minus(list.ids, ids) }]));
   const feed = { ...state.feed, ids: minus(state.feed.ids, ids), pending: minus(state.feed.pending, ids) };
-  return { ...state, posts, threads, walls, feed };
+  const trending = { ...state.trending, items: state.trending.items.filter((item) => !ids.has(item.id)) };
+  return { ...state, posts, threads, lists, feed, trending };
 }
 
 /** Latest counts from the live side; a count that is older than what we have is dropped. */

@@ -9,11 +9,12 @@ const TOAST_MS = 8_000;
 const BATCH_MS = 2_500;
 const TOASTS_AT_ONCE = 3;
 
-/** A store of toasts: [{id, text, problem}]. */
+/** A store of toasts: [{id, text, problem, action}]. */
 export function createToasts(clock) {
   let toasts = [];
   let lastId = 0;
   const listeners = new Set();
+  const timers = new Map(); // id -> timer
 
   function set(next) {
     toasts = next;
@@ -23,14 +24,34 @@ export function createToasts(clock) {
   function add(toast) {
     lastId += 1;
     const id = lastId;
-    set([...toasts, { id, ...toast }].slice(-TOASTS_AT_ONCE));
-    if (!toast.problem) clock.setTimeout(() => close(id), TOAST_MS);
+    for (const { id: old } of toasts.slice(0, toasts.length + 1 - TOASTS_AT_ONCE)) close(old);
+    set([...toasts, { id, ms: TOAST_MS, ...toast }]);
+    release(id);
     return id;
   }
 
-  // Errors stay until closed: they carry a request id that somebody may want to copy.
+  /** Its time starts anew. Errors stay until closed: they carry a request id that somebody may want to copy. */
+  function release(id) {
+    hold(id);
+    const toast = toasts.find((one) => one.id === id);
+    if (toast && !toast.problem) timers.set(id, clock.setTimeout(() => close(id), toast.ms));
+  }
+
+  /** The reader is at it, with the pointer or the keyboard: it does not vanish under their hands. */
+  function hold(id) {
+    clock.clearTimeout(timers.get(id));
+    timers.delete(id);
+  }
+
   function close(id) {
-    set(toasts.filter((toast) => toast.id !== id));
+    take(id)?.after?.();
+  }
+
+  function take(id) {
+    const toast = toasts.find((one) => one.id === id);
+    hold(id);
+    set(toasts.filter((one) => one.id !== id));
+    return toast;
   }
 
   return {
@@ -40,6 +61,11 @@ export function createToasts(clock) {
       return () => listeners.delete(listener);
     },
     say: (text) => add({ text }),
+    /** Says what was done and offers to `undo` it, for `ms`; `after` is called when it can no longer be undone. */
+    offer: ({ text, action, ms, undo, after }) => add({ text, action, ms, undo, after }),
+    undo: (id) => take(id)?.undo(),
+    hold,
+    release,
     problem: (problem) => (problem.kind === 'aborted' ? 0 : add({ problem })),
     close,
   };

@@ -10,12 +10,23 @@ const plain = new Intl.NumberFormat(locale);
 const full = new Intl.DateTimeFormat(locale, { dateStyle: 'full', timeStyle: 'short' });
 const day = new Intl.DateTimeFormat(locale, { day: 'numeric', month: 'short' });
 const dayAndYear = new Intl.DateTimeFormat(locale, { day: 'numeric', month: 'short', year: 'numeric' });
+const clockTime = new Intl.DateTimeFormat(locale, { timeStyle: 'short' });
+const dayAndTime = new Intl.DateTimeFormat(locale, { weekday: 'short', hour: 'numeric', minute: '2-digit' });
+const series = new Intl.ListFormat(locale, { type: 'unit', style: 'short' });
 const relative = new Intl.RelativeTimeFormat(locale, { numeric: 'auto', style: 'narrow' });
 const segments = new Intl.Segmenter(locale, { granularity: 'grapheme' });
 
 export const number = (value) => plain.format(value);
 export const shortNumber = (value) => compact.format(value);
 export const fullTime = (iso) => full.format(new Date(iso));
+
+export const listed = (parts) => series.format(parts);
+
+/** "14:00"; of another day than `now` (ms) "Fri 14:00". */
+export function hourOf(iso, now) {
+  const then = new Date(iso);
+  return (then.toDateString() === new Date(now).toDateString() ? clockTime : dayAndTime).format(then);
+}
 
 /** "now", "5 min ago", "yesterday", "3 Nov", "3 Nov 2025". `now` in ms. */
 export function relativeTime(iso, now) {

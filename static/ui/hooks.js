@@ -7,7 +7,7 @@ import {
   Component, createContext, h, useContext, useEffect, useLayoutEffect, useRef, useState,
 } from '/static/vendor/htm-preact-standalone.module.js';
 
-/** {store, actions, router, prefs, toasts, announce, watcher, ticker}: made once in app.js. */
+/** {store, actions, router, prefs, toasts, announce, watcher, slots, ticker}: made once in app.js. */
 export const AppContext = createContext(null);
 
 export const useApp = () => useContext(AppContext);
@@ -88,6 +88,19 @@ export function useAction(action, { toast = false } = {}) {
 /** Redraws every minute, for relative times. One timer for the whole page. */
 export function useMinute() {
   return useStoreOf(useApp().ticker, (minute) => minute.rev);
+}
+
+/** Whether a media query holds, also when that changes. */
+export function useMedia(query) {
+  const [matches, setMatches] = useState(() => window.matchMedia(query).matches);
+  useEffect(() => {
+    const media = window.matchMedia(query);
+    const follow = () => setMatches(media.matches);
+    follow();
+    media.addEventListener('change', follow);
+    return () => media.removeEventListener('change', follow);
+  }, [query]);
+  return matches;
 }
 
 /** Calls `onReach` when the element comes within a screen of being visible. */

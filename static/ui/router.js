@@ -5,12 +5,21 @@
 
 const ROUTES = [
   [/^\/$/, () => ({ page: 'home' })],
-  [/^\/people$/, () => ({ page: 'people' })],
-  [/^\/friends$/, () => ({ page: 'friends' })],
+  [/^\/(?:people|friends)$/, () => ({ page: 'friends' })], // people: where one looked for them before
+  [/^\/search$/, () => ({ page: 'search' })],
+  [/^\/tags\/([^/]{1,300})$/, (tag) => ({ page: 'tag', id: decoded(tag) })],
   [/^\/users\/(\d{1,16})$/, (id) => ({ page: 'user', id })],
   [/^\/posts\/(\d{1,16})$/, (id) => ({ page: 'post', id })],
   [/^\/settings$/, () => ({ page: 'settings' })],
 ];
+
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
 
 export function match(path) {
   for (const [pattern, make] of ROUTES) {
@@ -62,9 +71,9 @@ export function createRouter(win) {
       win.history.pushState({ entry }, '', path);
       show(0);
     },
-    replace(path) {
+    /** The address follows what is on the page already: nothing is drawn again, and focus stays. */
+    rename(path) {
       win.history.replaceState({ entry }, '', path);
-      show(0);
     },
   };
 }

@@ -4,16 +4,16 @@
  */
 
 import { html, useEffect, useRef, useState } from '/static/vendor/htm-preact-standalone.module.js';
-import { length, number } from '/static/ui/format.js';
+import { length } from '/static/ui/format.js';
 import { explain } from '/static/ui/feedback.js';
 import { useApp, useMe, useStore } from '/static/ui/hooks.js';
 import { Icon } from '/static/ui/icons.js';
-import { visible } from '/static/state/outbox.js';
+import { sharedIn, visible } from '/static/state/outbox.js';
 import { Avatar, Button, UserText } from '/static/views/parts.js';
+import { Shared } from '/static/views/shared.js';
+import { onSubmitKeys, POST_LIMIT, Remaining, rows, TextBox, VisibilitySelect } from '/static/views/text-box.js';
 import { t } from '/static/strings.js';
 
-export const POST_LIMIT = 5000;
-const COUNTER_FROM = 0.8; // of the limit: a counter that is always there is noise
 const DRAFT = 'social.draft';
 
 export function Composer() {
@@ -42,9 +42,8 @@ export function Composer() {
   return html`<form class="card composer" onSubmit=${submit} method="post" aria-label=${t('composer.label')} data-testid="composer">
     <div class="composer-row">
       <${Avatar} user=${me} />
-      <textarea ref=${box} id="composer-text" class="composer-text" rows=${rows(text)} dir="auto" placeholder=${t('composer.placeholder')}
-        aria-label=${t('composer.text')} aria-describedby="composer-count" value=${text}
-        onInput=${(event) => setText(event.target.value)} onKeyDown=${onSubmitKeys(submit)}></textarea>
+      <${TextBox} box=${box} id="composer-text" class="composer-text" rows=${rows(text)} placeholder=${t('composer.placeholder')}
+        aria-label=${t('composer.text')} aria-describedby="composer-count" text=${text} onText=${setText} onKeyDown=${onSubmitKeys(submit)} />
     </div>
     <div class="composer-foot">
       <${VisibilitySelect} id="composer-visibility" value=${visibility} onChange=${setVisibility} />
@@ -67,37 +66,6 @@ function useDraft(userId) {
   return [text, setText];
 }
 
-/** Grows with the text where the browser has no `field-sizing`. */
-export function rows(text, least = 2, most = 14) {
-  return Math.min(most, Math.max(least, text.split('\n').length + Math.floor(text.length / 90)));
-}
-
-/** Ctrl+Enter and Cmd+Enter; not while an input method is composing. */
-export function onSubmitKeys(submit) {
-  return (event) => {
-    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && !event.isComposing) submit(event);
-  };
-}
-
-export function VisibilitySelect({ id, value, onChange }) {
-  const icon = { friends: 'friends', public: 'globe', only_me: 'lock' }[value];
-  return html`<div class="select">
-    <${Icon} name=${icon} />
-    <label class="visually-hidden" for=${id}>${t('visibility.label')}</label>
-    <select id=${id} value=${value} onChange=${(event) => onChange(event.target.value)}>
-      ${['friends', 'public', 'only_me'].map((one) => html`<option value=${one} selected=${one === value}>${t(`visibility.${one}`)}</option>`)}
-    </select>
-    <${Icon} name="chevron" />
-  </div>`;
-}
-
-export function Remaining({ id, used, limit }) {
-  const left = limit - used;
-  const shown = used > limit * COUNTER_FROM;
-  return html`<span id=${id} class=${left < 0 ? 'remaining over' : 'remaining'}>${shown
-    && (left < 0 ? t('composer.over', { n: number(-left) }) : t('composer.left', { n: number(left) }))}</span>`;
-}
-
 /** Submissions without an answer, as the items that they will be. */
 export function Outgoing({ lane, onEdit, compact = false }) {
   const outbox = useStore((state) => state.outbox);
@@ -113,6 +81,7 @@ function Submission({ entry, onEdit, compact }) {
   const me = useMe();
   useStore((state) => state.connection); // the word below depends on whether there is a connection
   const failed = entry.status === 'failed';
+  const shares = sharedIn(entry);
   const word = online() ? t('outbox.sending') : t('outbox.offline');
   return html`<section class=${`${compact ? 'comment' : 'card post'} submission ${failed ? 'is-failed' : 'is-pending'}`}
       aria-label=${t(failed ? 'outbox.failedLabel' : 'outbox.label')} data-testid="submission" data-status=${failed ? 'failed' : 'pending'}>
@@ -123,13 +92,14 @@ function Submission({ entry, onEdit, compact }) {
         ${!failed && html`<span class="post-meta"><span class="spinner" aria-hidden="true"></span>${word}</span>`}
       </div>
     </div>
-    <${UserText} text=${entry.body.text} />
+    ${entry.body.text && html`<${UserText} text=${entry.body.text} />`}
+    ${shares && html`<${Shared} id=${shares} />`}
     ${failed && html`<div class="submission-foot" role="alert">
       <p><${Icon} name="alert" />${t('outbox.failed')} ${explain(entry.problem)}</p>
       ${entry.problem.requestId && html`<p class="request-id">${t('problem.request')} <code>${entry.problem.requestId}</code></p>`}
       <div class="submission-actions">
         <${Button} kind="tint" icon="retry" onClick=${() => actions.retry(entry.key)}>${t('retry')}<//>
-        ${onEdit && html`<${Button} kind="soft" onClick=${() => onEdit(actions.discard(entry.key))}>${t('outbox.edit')}<//>`}
+        ${onEdit && !shares && html`<${Button} kind="soft" onClick=${() => onEdit(actions.discard(entry.key))}>${t('outbox.edit')}<//>`}
         <${Button} kind="soft" onClick=${() => actions.discard(entry.key)}>${t('outbox.discard')}<//>
       </div>
     </div>`}

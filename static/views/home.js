@@ -1,14 +1,16 @@
 /**
- * Owns: the home page: composer, the pill, the feed; and the rule that what is being read never moves.
+ * Owns: the home page: composer, the pill, the feed in either order; and the rule that what is being read never moves.
  */
 
 import { html, useEffect, useRef, useState } from '/static/vendor/htm-preact-standalone.module.js';
-import { useApp, useStore, useStoreOf } from '/static/ui/hooks.js';
+import { useApp, useMedia, useStore, useStoreOf } from '/static/ui/hooks.js';
 import { Icon } from '/static/ui/icons.js';
-import { holdFeed, releasePending, setFeed } from '/static/state/posts.js';
+import { holdFeed, releasePending, setFeed, TOP } from '/static/state/posts.js';
 import { Composer } from '/static/views/composer.js';
-import { FeedList } from '/static/views/feed-list.js';
+import { FeedList, PostList } from '/static/views/feed-list.js';
 import { Empty, Link, ProblemNote, SkeletonPosts } from '/static/views/parts.js';
+import { WIDE } from '/static/views/side.js';
+import { Trending } from '/static/views/trending.js';
 import { t } from '/static/strings.js';
 
 const AT_TOP_PX = 60; // the composer is still in view: what is inserted below it pushes nothing that is being read
@@ -16,36 +18,64 @@ const FRESH_MS = 4_000;
 const BACK_MS = 20_000;
 
 export function HomePage() {
-  const { actions } = useApp();
-  const feed = useStore((state) => state.feed);
-  useHolding();
-  useFreshness(feed.fresh);
-  const retry = () => actions.loadFeed().catch(() => {});
+  const home = useStore((state) => state.home);
+  const waiting = useStore((state) => state.feed.pending.length);
+  const wide = useMedia(WIDE);
+  useHolding(home);
   return html`
     <h1 class="visually-hidden" tabindex="-1">${t('nav.home')}</h1>
     <${Composer} />
+    <${Tabs} home=${home} wide=${wide} />
     <div class="stream">
-    <${Pill} waiting=${feed.pending.length} />
-    ${feed.status === 'loading' && html`<${SkeletonPosts} />`}
-    ${feed.status === 'failed' && html`<${ProblemNote} problem=${feed.problem} onRetry=${retry} />`}
-    ${feed.status === 'ready' && !feed.ids.length && html`<${Empty} icon="friends" title=${t('feed.emptyTitle')}>
-      <p>${t('feed.emptyText')}</p>
-      <${Link} to="/people" class="button button-primary"><${Icon} name="search" /><span>${t('feed.findFriends')}</span><//>
-    <//>`}
-    ${feed.ids.length > 0 && html`<${FeedList} label=${t('feed.label')} ids=${feed.ids} next=${feed.next} more=${feed.more}
-      problem=${feed.problem} fresh=${feed.fresh} onMore=${actions.moreFeed} />`}
-    ${feed.status === 'ready' && feed.ids.length > 0 && feed.next === null && html`<p class="end-of-list">${t('feed.end')}</p>`}
+      <${Pill} waiting=${waiting} />
+      ${home === 'recent' && html`<${Newest} />`}
+      ${home === 'top' && html`<${PostList} address=${TOP} label=${t('feed.topLabel')} empty=${html`<${NoPosts} />`} />`}
+      ${home === 'trending' && html`<div class="card trending-page"><${Trending} page /></div>`}
     </div>`;
 }
 
-/** Tells the state whether new posts may walk in: only at the top, with nobody typing inside a post, if the reader likes it. */
-function useHolding() {
+/** What the page shows. What is trending has its own column on wide screens. */
+function Tabs({ home, wide }) {
+  const { store, actions } = useApp();
+  const tabs = ['recent', 'top', ...(wide && home !== 'trending' ? [] : ['trending'])];
+  const choose = (tab) => {
+    if (tab === 'top') actions.loadTop();
+    store.update((state) => ({ ...state, home: tab }));
+  };
+  return html`<div class="tabs" role="group" aria-label=${t('tabs.label')} data-testid="home-tabs">
+    ${tabs.map((tab) => html`<button key=${tab} type="button" class="tab" aria-pressed=${String(tab === home)} onClick=${() => choose(tab)}>${t(`tabs.${tab}`)}</button>`)}
+  </div>`;
+}
+
+function Newest() {
+  const { actions } = useApp();
+  const feed = useStore((state) => state.feed);
+  useFreshness(feed.fresh);
+  const retry = () => actions.loadFeed().catch(() => {});
+  return html`
+    ${feed.status === 'loading' && html`<${SkeletonPosts} />`}
+    ${feed.status === 'failed' && html`<${ProblemNote} problem=${feed.problem} onRetry=${retry} />`}
+    ${feed.status === 'ready' && !feed.ids.length && html`<${NoPosts} />`}
+    ${feed.ids.length > 0 && html`<${FeedList} label=${t('feed.label')} ids=${feed.ids} next=${feed.next} more=${feed.more}
+      problem=${feed.problem} fresh=${feed.fresh} onMore=${actions.moreFeed} />`}`;
+}
+
+function NoPosts() {
+  return html`<${Empty} icon="friends" title=${t('feed.emptyTitle')}>
+    <p>${t('feed.emptyText')}</p>
+    <${Link} to="/friends" class="button button-primary"><${Icon} name="search" /><span>${t('feed.findFriends')}</span><//>
+  <//>`;
+}
+
+/** Tells the state whether new posts may walk in: only at the top of the newest, with nobody at work in a post, if the reader likes it. */
+function useHolding(home) {
   const { store, prefs } = useApp();
   const { arrivals } = useStoreOf(prefs, (value) => value);
   useEffect(() => {
     const judge = () => {
-      const typing = Boolean(document.activeElement?.closest('.feed textarea'));
-      const held = arrivals === 'ask' || window.scrollY > AT_TOP_PX || typing;
+      const at = document.activeElement; // a control in a post, not the post itself, where reading leaves the focus
+      const working = Boolean(at?.closest('.feed') && !at.matches('.feed > article'));
+      const held = home !== 'recent' || arrivals === 'ask' || window.scrollY > AT_TOP_PX || working;
       store.update((state) => holdFeed(state, held));
     };
     judge();
@@ -57,7 +87,7 @@ function useHolding() {
       document.removeEventListener('focusin', judge);
       document.removeEventListener('focusout', judge);
     };
-  }, [arrivals]);
+  }, [arrivals, home]);
 }
 
 /** The gentle mark of a new post ends by itself and does not come back when the page is drawn again. */
@@ -85,8 +115,8 @@ function Pill({ waiting }) {
   }, [back]);
 
   const up = () => {
-    setBack(window.scrollY > AT_TOP_PX ? readingPoint() : null);
-    store.update(releasePending);
+    setBack(store.get().home === 'recent' && window.scrollY > AT_TOP_PX ? readingPoint() : null);
+    store.update((state) => releasePending({ ...state, home: 'recent' }));
     requestAnimationFrame(() => {
       document.querySelector('.feed > article')?.focus({ preventScroll: true });
       scrollPage(0);
@@ -104,7 +134,7 @@ function Pill({ waiting }) {
       <${Icon} name="up" />${t('feed.waiting', { n: waiting })}</button></div>`;
   }
   if (back) {
-    return html`<div class="pill-place"><button type="button" class="pill pill-quiet" onClick=${down} data-testid="back-to-reading">
+    return html`<div class="pill-place is-below"><button type="button" class="pill pill-quiet" onClick=${down} data-testid="back-to-reading">
       <${Icon} name="down" />${t('feed.back')}</button></div>`;
   }
   return null;

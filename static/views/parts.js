@@ -37,11 +37,24 @@ export function Time({ iso }) {
   return html`<time datetime=${iso} title=${fullTime(iso)}>${relativeTime(iso, clock.now())}</time>`;
 }
 
-/** What somebody wrote: text nodes and http(s) links, nothing else; its own direction. */
-export function UserText({ text, id, className = 'user-text' }) {
-  return html`<div class=${className} id=${id} dir="auto">${linkify(text).map((part) => (part.href
-    ? html`<a href=${part.href} target="_blank" rel="noopener nofollow ugc">${part.text}</a>`
-    : part.text))}</div>`;
+/**
+ * What somebody wrote: text nodes, http(s) links, #tags and @names, nothing else; its own direction. `mentions` are the
+ * people whom the server found named in it; without them, as in a live event, those are linked whom the page knows.
+ */
+export function UserText({ text, id, tags, mentions, className = 'user-text' }) {
+  const { store } = useApp();
+  const people = mentions ?? (text.includes('@') ? [...store.get().users.values()] : []);
+  const person = (username) => people.find((one) => one.username === username)?.id;
+  return html`<div class=${className} id=${id} dir="auto">${linkify(text, { tags, person }).map((part) => {
+    if (part.href) return html`<a href=${part.href} target="_blank" rel="noopener nofollow ugc">${part.text}</a>`;
+    if (part.tag) return html`<${Link} to=${tagPath(part.tag)} class="tag-link">${part.text}<//>`;
+    if (part.user) return html`<${Link} to=${`/users/${part.user}`} class="mention">${part.text}<//>`;
+    return part.text;
+  })}</div>`;
+}
+
+export function tagPath(tag) {
+  return `/tags/${encodeURIComponent(tag)}`;
 }
 
 export function Button({ kind = 'plain', busy = false, icon, children, className = '', type = 'button', disabled, ...rest }) {

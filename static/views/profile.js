@@ -5,34 +5,27 @@
 import { html, useEffect, useState } from '/static/vendor/htm-preact-standalone.module.js';
 import { hue, length } from '/static/ui/format.js';
 import { useAction, useApp, useStore } from '/static/ui/hooks.js';
-import { emptyList } from '/static/state/model.js';
-import { FeedList } from '/static/views/feed-list.js';
+import { wallOf } from '/static/state/model.js';
+import { PostList } from '/static/views/feed-list.js';
 import { Avatar, Button, Confirm, Dialog, Empty, Field, Link, Menu, ProblemNote, SkeletonPosts, UserText } from '/static/views/parts.js';
 import { RelationButtons } from '/static/views/person.js';
 import { t } from '/static/strings.js';
-
-const IDLE = emptyList();
 
 export function ProfilePage({ id }) {
   const { actions } = useApp();
   const user = useStore((state) => state.users.get(id));
   const relation = user?.relation;
-  const wall = useStore((state) => state.walls.get(id)) ?? IDLE;
   const [load, loading, problem] = useAction(() => actions.loadUser(id));
   useEffect(() => { load(); }, [id]);
-  // A new tie shows more, a cut one less: what the server says now is what counts.
-  useEffect(() => { actions.loadWall(id); }, [id, relation === 'friends']);
 
   if (problem?.status === 404 || (!user && !loading && !problem)) return html`<${NotAvailable} />`;
   if (!user) return problem ? html`<${ProblemNote} problem=${problem} onRetry=${load} />` : html`<${SkeletonPosts} count=${1} />`;
+  // A new tie shows more, a cut one less: the key makes the list read again, and what the server says now is what counts.
   return html`
     <${ProfileHead} user=${user} />
     <h2 class="section-title">${t('profile.posts')}</h2>
-    ${(wall.status === 'loading' || wall.status === 'idle') && html`<${SkeletonPosts} count=${2} />`}
-    ${wall.status === 'failed' && html`<${ProblemNote} problem=${wall.problem} onRetry=${() => actions.loadWall(id)} />`}
-    ${wall.status === 'ready' && !wall.ids.length && html`<${NoPosts} user=${user} />`}
-    ${wall.ids.length > 0 && html`<${FeedList} label=${t('profile.postsOf', { name: user.name })} ids=${wall.ids} next=${wall.next}
-      more=${wall.more} problem=${wall.problem} onMore=${() => actions.loadWall(id, true)} />`}`;
+    <${PostList} key=${relation === 'friends' ? 'theirs' : 'public'} address=${wallOf(id)} label=${t('profile.postsOf', { name: user.name })}
+      empty=${html`<${NoPosts} user=${user} />`} />`;
 }
 
 export function NotAvailable() {

@@ -1,12 +1,12 @@
 /**
- * Owns: the settings page: how the page looks and behaves here, devices, password, blocked people, leaving.
+ * Owns: the settings page: how the page looks and behaves here, devices, password, leaving.
  */
 
 import { html, useEffect, useState } from '/static/vendor/htm-preact-standalone.module.js';
 import { device } from '/static/ui/device.js';
 import { useAction, useApp, useMe, useStore, useStoreOf } from '/static/ui/hooks.js';
 import { Icon } from '/static/ui/icons.js';
-import { Avatar, Button, Confirm, ProblemNote, SkeletonRows, Time } from '/static/views/parts.js';
+import { Button, Confirm, ProblemNote, SkeletonRows, Time } from '/static/views/parts.js';
 import { Password, submitting, useFields } from '/static/views/sign.js';
 import { t } from '/static/strings.js';
 
@@ -19,7 +19,6 @@ export function SettingsPage() {
     <//>
     <${Devices} />
     <${PasswordForm} />
-    <${Blocks} />
     <${Leave} />`;
 }
 
@@ -94,27 +93,6 @@ function PasswordForm() {
       <div><${Button} kind="primary" type="submit" busy=${busy}>${t('settings.changePassword')}<//></div>
     </form>
   <//>`;
-}
-
-function Blocks() {
-  const { actions } = useApp();
-  const blocks = useStore((state) => state.blocks);
-  useEffect(() => { actions.loadBlocks(); }, []);
-  return html`<${Section} id="blocks" title=${t('settings.blocks')} text=${t('settings.blocksText')}>
-    ${blocks.status === 'failed' && html`<${ProblemNote} problem=${blocks.problem} onRetry=${actions.loadBlocks} inline />`}
-    ${blocks.status === 'ready' && !blocks.ids.length && html`<p class="hint">${t('settings.blocksNone')}</p>`}
-    ${blocks.ids.length > 0 && html`<ul class="rows person-list" data-testid="blocks">${blocks.ids.map((user) => html`<${Blocked} key=${user.id} user=${user} />`)}</ul>`}
-  <//>`;
-}
-
-function Blocked({ user }) {
-  const { actions } = useApp();
-  const [run, busy] = useAction(() => actions.unblock(user.id), { toast: true });
-  return html`<li class="person-row" data-testid="blocked">
-    <${Avatar} user=${user} />
-    <div class="person-text"><span class="person-name"><bdi>${user.name}</bdi></span><span class="person-handle">@${user.username}</span></div>
-    <${Button} kind="soft" busy=${busy} aria-label=${t('settings.unblockOf', { name: user.name })} onClick=${run}>${t('settings.unblock')}<//>
-  </li>`;
 }
 
 function Leave() {

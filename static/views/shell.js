@@ -9,14 +9,17 @@ import { Icon, Mark } from '/static/ui/icons.js';
 import { FriendsPage } from '/static/views/friends.js';
 import { HomePage } from '/static/views/home.js';
 import { Avatar, Button, Link } from '/static/views/parts.js';
-import { PeoplePage } from '/static/views/people.js';
 import { NotAvailable, ProfilePage } from '/static/views/profile.js';
+import { SearchPage } from '/static/views/search.js';
 import { SettingsPage } from '/static/views/settings.js';
 import { Side } from '/static/views/side.js';
 import { PostPage } from '/static/views/single-post.js';
+import { TagPage } from '/static/views/tag.js';
 import { t } from '/static/strings.js';
 
-const PAGES = { home: HomePage, people: PeoplePage, friends: FriendsPage, user: ProfilePage, post: PostPage, settings: SettingsPage, missing: NotAvailable };
+const PAGES = {
+  home: HomePage, search: SearchPage, tag: TagPage, friends: FriendsPage, user: ProfilePage, post: PostPage, settings: SettingsPage, missing: NotAvailable,
+};
 
 export function Shell() {
   const { router } = useApp();
@@ -32,21 +35,23 @@ export function Shell() {
       <${Banner} />
       <main id="main" class="page" tabindex="-1"><${Page} key=${route.id ?? route.page} id=${route.id} /></main>
     </div>
-    <${Side} />
+    <${Side} page=${route.page} />
     <${Toasts} />
   </div>`;
 }
 
 /** A new page starts at its top with focus on its heading; going back returns to where one was. */
 function usePlace(route) {
+  const { slots } = useApp();
   const first = useRef(true);
   useLayoutEffect(() => {
     if (route.scrollTo !== undefined) window.scrollTo(0, route.scrollTo);
+    slots.settle();
     if (!first.current) document.querySelector('#main h1')?.focus({ preventScroll: true });
     first.current = false;
   }, [route]);
   const waiting = useStore((state) => state.feed.pending.length);
-  const title = t(`title.${route.page}`);
+  const title = t(`title.${route.page}`, { tag: route.id });
   useEffect(() => {
     document.title = `${waiting ? `(${waiting}) ` : ''}${title} · ${t('brand')}`;
   }, [waiting, title]);
@@ -56,10 +61,10 @@ function Navigation({ route }) {
   const me = useMe();
   const asking = useStore((state) => state.requests.in.length);
   const mine = `/users/${me.id}`;
-  const here = route.page === 'user' ? `/users/${route.id}` : { home: '/', people: '/people', friends: '/friends', settings: '/settings' }[route.page];
+  const here = route.page === 'user' ? `/users/${route.id}` : { home: '/', search: '/search', friends: '/friends', settings: '/settings' }[route.page];
   const entries = [
     { to: '/', icon: 'home', label: t('nav.home') },
-    { to: '/people', icon: 'search', label: t('nav.people') },
+    { to: '/search', icon: 'search', label: t('nav.search') },
     { to: '/friends', icon: 'friends', label: t('nav.friends'), badge: asking },
     { to: mine, icon: 'user', label: t('nav.profile') },
     { to: '/settings', icon: 'settings', label: t('nav.settings') },
@@ -114,21 +119,39 @@ function Banner() {
 function Toasts() {
   const { toasts } = useApp();
   const list = useStoreOf(toasts, (value) => value);
+  useUndoKeys(toasts);
   return html`<div class="toasts" data-testid="toasts">
     <div role="status">${list.filter((toast) => toast.text).map((toast) => html`<${Toast} key=${toast.id} toast=${toast} />`)}</div>
     <div role="alert">${list.filter((toast) => toast.problem).map((toast) => html`<${Toast} key=${toast.id} toast=${toast} />`)}</div>
   </div>`;
 }
 
+/** Ctrl+Z: the button is the last thing on the page, too far by Tab for as long as it stands there. */
+function useUndoKeys(toasts) {
+  useEffect(() => {
+    const onKeyDown = (event) => {
+      const offer = toasts.get().findLast((toast) => toast.action);
+      if (!offer || event.key !== 'z' || !(event.ctrlKey || event.metaKey) || event.target.closest('input, textarea')) return;
+      event.preventDefault();
+      toasts.undo(offer.id);
+    };
+    document.addEventListener('keydown', onKeyDown);
+    return () => document.removeEventListener('keydown', onKeyDown);
+  }, []);
+}
+
 function Toast({ toast }) {
   const { toasts } = useApp();
-  const { problem } = toast;
-  return html`<div class=${problem ? 'toast toast-problem' : 'toast'}>
+  const { id, problem, action } = toast;
+  const hold = () => toasts.hold(id);
+  const release = () => toasts.release(id);
+  return html`<div class=${problem ? 'toast toast-problem' : 'toast'} onPointerEnter=${hold} onPointerLeave=${release} onfocusin=${hold} onfocusout=${release}>
     <${Icon} name=${problem ? 'alert' : 'check'} />
     <div class="problem-body">
       <p>${problem ? explain(problem) : toast.text}</p>
       ${problem?.requestId && html`<p class="request-id">${t('problem.request')} <code>${problem.requestId}</code></p>`}
     </div>
-    <button type="button" class="icon-button" aria-label=${t('close')} onClick=${() => toasts.close(toast.id)}><${Icon} name="close" /></button>
+    ${action && html`<${Button} kind="tint" icon="undo" title=${t('undo.keys')} onClick=${() => toasts.undo(id)}>${action}<//>`}
+    <button type="button" class="icon-button" aria-label=${t('close')} onClick=${() => toasts.close(id)}><${Icon} name="close" /></button>
   </div>`;
 }

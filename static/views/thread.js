@@ -6,8 +6,11 @@ import { html, useEffect, useRef, useState } from '/static/vendor/htm-preact-sta
 import { length } from '/static/ui/format.js';
 import { useAction, useApp, useMe, useStore } from '/static/ui/hooks.js';
 import { Icon } from '/static/ui/icons.js';
-import { Avatar, Button, Confirm, Link, Menu, More, ProblemNote, SkeletonRows, Time, UserText } from '/static/views/parts.js';
-import { onSubmitKeys, Outgoing, Remaining, rows } from '/static/views/composer.js';
+import { undeleted } from '/static/state/deleting.js';
+import { Avatar, Button, Link, Menu, More, ProblemNote, SkeletonRows, Time, UserText } from '/static/views/parts.js';
+import { Outgoing } from '/static/views/composer.js';
+import { useDelete } from '/static/views/deleting.js';
+import { onSubmitKeys, Remaining, rows, TextBox } from '/static/views/text-box.js';
 import { t } from '/static/strings.js';
 
 const COMMENT_LIMIT = 2000;
@@ -38,37 +41,43 @@ export function Thread({ postId }) {
 }
 
 function CommentList({ ids }) {
-  if (!ids.length) return null;
-  return html`<ol class="comments">${ids.map((id) => html`<${Comment} key=${id} id=${id} />`)}</ol>`;
+  const deleting = useStore((state) => state.deleting);
+  const shown = undeleted(deleting, 'comment', ids);
+  if (!shown.length) return null;
+  return html`<ol class="comments">${shown.map((id) => html`<${Comment} key=${id} id=${id} />`)}</ol>`;
 }
 
 function Comment({ id }) {
-  const { actions } = useApp();
   const comment = useStore((state) => state.comments.get(id));
   const author = useStore((state) => state.users.get(state.comments.get(id)?.author.id)) ?? comment?.author;
   const me = useStore((state) => state.session.userId);
   const myPost = useStore((state) => state.posts.get(state.comments.get(id)?.post_id)?.author.id) === me;
-  const [mode, setMode] = useState('read'); // read | edit | delete
-  const back = () => setMode('read');
-  const [remove, removing, problem] = useAction(() => actions.deleteComment(id));
+  const [mode, setMode] = useState('read'); // read | edit
+  const element = useRef(null);
+  const back = () => {
+    setMode('read');
+    requestAnimationFrame(() => element.current?.querySelector('.menu button')?.focus({ preventScroll: true }));
+  };
+  const remove = useDelete('comment', id, {
+    next: () => element.current.closest('.post').querySelector('[data-testid="comments-toggle"]'),
+    again: () => document.querySelector(`[data-comment-id="${id}"] button`),
+  });
   if (!comment) return null;
   const mine = author.id === me;
   const items = [
     mine && { label: t('comments.edit'), onClick: () => setMode('edit') },
-    (mine || myPost) && { label: t('comments.delete'), danger: true, onClick: () => setMode('delete') },
+    (mine || myPost) && { label: t('comments.delete'), danger: true, onClick: remove },
   ].filter(Boolean);
-  return html`<li class="comment" data-testid="comment" data-comment-id=${id}>
+  return html`<li class="comment" ref=${element} data-testid="comment" data-comment-id=${id}>
     <${Avatar} user=${author} size="small" />
     <div class="comment-main">
       ${mode === 'edit' ? html`<${EditComment} comment=${comment} onDone=${back} />` : html`<div class="bubble">
         <${Link} to=${`/users/${author.id}`} class="comment-author"><bdi>${author.name}</bdi><//>
-        <${UserText} text=${comment.text} />
+        <${UserText} text=${comment.text} tags=${comment.tags} mentions=${comment.mentions} />
       </div>`}
-      <span class="comment-meta"><${Time} iso=${comment.created_at} />${comment.edited_at && html`<span>${t('post.edited')}</span>`}</span>
+      <span class="comment-meta"><${Time} iso=${comment.created_at} />${comment.edited_at && html`<span>${t('post.edited')} <${Time} iso=${comment.edited_at} /></span>`}</span>
     </div>
     ${items.length > 0 && mode !== 'edit' && html`<${Menu} label=${t('comments.menu')} testid="comment-menu" items=${items} />`}
-    ${mode === 'delete' && html`<${Confirm} title=${t('comments.deleteTitle')} text=${t('comments.deleteText')} action=${t('comments.delete')}
-      run=${remove} busy=${removing} problem=${problem} onClose=${back} />`}
   </li>`;
 }
 
@@ -91,8 +100,7 @@ function EditComment({ comment, onDone }) {
     else onSubmitKeys(submit)(event);
   };
   return html`<form class="edit-form" method="post" onSubmit=${submit} data-testid="edit-comment">
-    <textarea ref=${box} class="boxed" dir="auto" rows=${rows(text, 2)} aria-label=${t('comments.editText')} value=${text}
-      onInput=${(event) => setText(event.target.value)} onKeyDown=${onKeyDown}></textarea>
+    <${TextBox} box=${box} class="boxed" rows=${rows(text, 2)} aria-label=${t('comments.editText')} text=${text} onText=${setText} onKeyDown=${onKeyDown} />
     <${ProblemNote} problem=${problem} inline />
     <div class="composer-foot">
       <span class="spacer"></span>
@@ -143,15 +151,15 @@ function CommentForm({ postId, text, setText }) {
     setText('');
     box.current.focus();
   };
-  const write = (event) => {
-    setText(event.target.value);
-    if (event.target.value.trim()) actions.typing(postId);
+  const write = (written) => {
+    setText(written);
+    if (written.trim()) actions.typing(postId);
   };
   return html`<form class="comment-form" method="post" onSubmit=${submit}>
     <${Avatar} user=${me} size="small" />
     <div class="comment-box">
-      <textarea ref=${box} dir="auto" rows=${rows(text, 1, 8)} value=${text} placeholder=${t('comments.placeholder')} aria-label=${t('comments.text')}
-        data-testid="comment-text" onInput=${write} onKeyDown=${onSubmitKeys(submit)}></textarea>
+      <${TextBox} box=${box} rows=${rows(text, 1, 8)} text=${text} placeholder=${t('comments.placeholder')} aria-label=${t('comments.text')}
+        data-testid="comment-text" onText=${write} onKeyDown=${onSubmitKeys(submit)} />
       <${Remaining} used=${used} limit=${COMMENT_LIMIT} />
       <button type="submit" class="icon-button send" disabled=${!ready} aria-label=${t('comments.send')} title=${t('composer.keys')} data-testid="comment-send"><${Icon} name="up" /></button>
     </div>

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.async_api import Locator, Page, expect
 
-from tests.people import fresh
+from tests.people import Person, fresh
 
 SHOTS = os.environ.get("SOCIAL_TEST_SHOTS")  # a folder to keep screenshots in, for people to look at
 PASSWORD = "correct horse battery"
@@ -55,3 +55,18 @@ def post_with(page: Page, text: str) -> Locator:
 async def id_of(page: Page) -> str:
     """The id of who is signed in there."""
     return str(await page.evaluate("fetch('/api/v1/me').then((r) => r.json()).then((me) => me.user.id)"))
+
+
+async def sign_in(page: Page, person: Person) -> None:
+    """Signs a person in who has an account already."""
+    form = page.get_by_test_id("sign-in")
+    await form.get_by_label("Username").fill(person.user["username"])
+    await form.get_by_label("Password", exact=True).fill(person.password)
+    await form.get_by_role("button", name="Sign in").click()
+    await is_live(page)
+
+
+async def choose(item: Locator, menu: str, label: str) -> None:
+    """Takes an entry of the menu of a post or comment."""
+    await item.get_by_test_id(menu).first.click()
+    await item.get_by_role("button", name=label, exact=True).click()
