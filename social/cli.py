@@ -226,6 +226,32 @@ def resume(
 
 
 @bench.command()
+def feed(
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="Only `page`, `rebuild`, `fan-out`, `visible`, `beside` or `memory`; may be repeated."),
+    ] = None,
+    posts: Annotated[int, typer.Option(min=10_000, help="Posts in the database.")] = 200_000,
+    pages: Annotated[int, typer.Option(min=100, help="Warm pages; half as many rebuilds.")] = 1000,
+    rounds: Annotated[int, typer.Option(min=1, help="Of fan-outs, and of small posts beside large ones.")] = 5,
+    samples: Annotated[int, typer.Option(min=10, help="Posts of each size that are waited for.")] = 100,
+    profile: Annotated[
+        Path | None, typer.Option(resolve_path=True, help="Write sampled stacks of one part here, and show their top.")
+    ] = None,
+) -> None:
+    """Pages, rebuilds, fan-out, commit -> visible on a private MariaDB and Redis, beside their bare operations."""
+    from social.bench.feed import PARTS, Plan, run
+
+    parts = part or list(PARTS)
+    if not PARTS.keys() >= set(parts):
+        raise typer.BadParameter(f"One of {', '.join(PARTS)}.", param_hint="--part")
+    if profile is not None and len(parts) != 1:
+        raise typer.BadParameter("A profile is of one --part.", param_hint="--profile")
+    _logging(load())
+    _bench(run(Plan(parts, posts=posts, pages=pages, rounds=rounds, samples=samples, profile=profile)))
+
+
+@bench.command()
 def stalled(
     readers: Annotated[int, typer.Option(min=2, help="Readers of the node.")] = 1000,
     share: Annotated[float, typer.Option(min=0, max=1, help="How many of them stop reading.")] = 0.1,
