@@ -11,6 +11,9 @@ from sqlalchemy import BigInteger, DateTime, Dialect, Integer, LargeBinary, Stri
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateTable
+from sqlalchemy.sql.compiler import DDLCompiler
 
 from db.errors import DuplicateKey, MissingParent, OutcomeUnknown, SocialError, StoreRefused, StoreUnavailable
 
@@ -30,6 +33,8 @@ def Key(length: int) -> Any:  # noqa: N802 - reads as a column type in the schem
 
 
 LongText = Text().with_variant(mysql.TEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
+# Words for a full-text index; longer than TEXT: each word of a post of 5,000 code points is spelled out in ASCII.
+Words = Text().with_variant(mysql.MEDIUMTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
 Digest = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")
 Document = LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
 
@@ -56,6 +61,15 @@ class Moment(TypeDecorator[datetime]):
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Gives the zone back."""
         return None if value is None else value.replace(tzinfo=UTC)
+
+
+@compiles(CreateTable, "sqlite")
+def _create_table(create: CreateTable, compiler: DDLCompiler, **options: Any) -> str:
+    """A table with `info={"fts5": "its columns and options"}` is a full-text index on SQLite, its key the rowid."""
+    content = create.element.info.get("fts5")
+    if content is None:
+        return str(compiler.visit_create_table(create, **options))  # type: ignore[no-untyped-call]
+    return f"CREATE VIRTUAL TABLE {create.element.name} USING fts5({content})"
 
 
 def on_sqlite_connect(connection: Any, _record: Any) -> None:

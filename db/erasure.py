@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Table, delete, or_, select
+from sqlalchemy import ColumnElement, Table, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import outbox, relations
+from db import outbox, post_texts, relations
 from db.schema import (
     comments,
     idempotency_keys,
     likes,
+    mentions,
     post_counts,
     posts,
     sessions,
@@ -81,11 +82,29 @@ async def _on_posts(connection: AsyncConnection, user_id: int, _now: datetime) -
     return removed
 
 
-async def _posts(connection: AsyncConnection, user_id: int, _now: datetime) -> int:
-    query = select(posts.c.id).where(posts.c.author_id == user_id).limit(CHUNK)
+async def _mentions(connection: AsyncConnection, user_id: int, _now: datetime) -> int:
+    """Where others name the person; their words stay."""
+    query = select(mentions.c.post_id).where(mentions.c.user_id == user_id).limit(CHUNK)
+    ids = [row.post_id for row in await connection.execute(query)]
+    where = (mentions.c.user_id == user_id) & mentions.c.post_id.in_(ids)
+    return await _remove(connection, mentions, where, len(ids))
+
+
+async def _posts(connection: AsyncConnection, user_id: int, now: datetime) -> int:
+    """The posts with their texts. Others' shares of them stay, as shares of something gone."""
+    query = select(posts.c.id).where(posts.c.author_id == user_id).limit(CHUNK).with_for_update()
     ids = [row.id for row in await connection.execute(query)]
     if ids:
-        await connection.execute(delete(shares).where(or_(shares.c.post_id.in_(ids), shares.c.shared_id.in_(ids))))
+        shared = select(shares.c.shared_id).where(shares.c.post_id.in_(ids))
+        for row in list(await connection.execute(shared)):
+            await _take_back(connection, row.shared_id, {"shares": -1}, now)
+        await connection.execute(delete(shares).where(shares.c.post_id.in_(ids)))
+        sharing = select(shares.c.shared_id).where(shares.c.shared_id.in_(ids)).distinct()
+        for row in list(await connection.execute(sharing)):
+            job = ("tell_shares", {"post_id": row.shared_id})
+            await outbox.add(connection, f"post:{row.shared_id}", [job], now)
+        await post_texts.forget(connection, ids)
+        await post_texts.forget_versions(connection, ids)
         await connection.execute(delete(post_counts).where(post_counts.c.post_id.in_(ids)))
     return await _remove(connection, posts, posts.c.id.in_(ids), len(ids))
 
@@ -98,7 +117,7 @@ async def _account(connection: AsyncConnection, user_id: int, _now: datetime) ->
     return 0
 
 
-STEPS = (_relations, _likes, _comments, _on_posts, _posts, _account)
+STEPS = (_relations, _likes, _comments, _on_posts, _mentions, _posts, _account)
 
 
 async def _take_back(connection: AsyncConnection, post_id: int, change: dict[str, int], now: datetime) -> None:

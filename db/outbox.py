@@ -95,6 +95,13 @@ async def pending(
     return list(await connection.execute(query.order_by(outbox.c.id).limit(limit)))
 
 
+async def unfinished(connection: AsyncConnection, job: str, *, limit: int) -> list[dict[str, Any]]:
+    """Payloads of up to `limit` tasks of a job that are not done, parked ones included."""
+    query = select(outbox.c.payload).where(outbox.c.state.in_(("pending", "parked")), outbox.c.job == job)
+    query = query.with_hint(outbox, PENDING_INDEX, "mysql").with_hint(outbox, PENDING_INDEX, "mariadb")
+    return [orjson.loads(row.payload) for row in await connection.execute(query.limit(limit))]
+
+
 async def still_pending(connection: AsyncConnection, ids: Collection[int]) -> set[int]:
     """Locks rows and tells which of them nobody has done meanwhile."""
     query = select(outbox.c.id).where(outbox.c.id.in_(ids), outbox.c.state == "pending").with_for_update()

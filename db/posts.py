@@ -6,7 +6,19 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, and_, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -36,6 +48,16 @@ POST = (
 )
 
 _VIEWER: BindParameter[int] = bindparam("viewer")
+
+
+def pair_of(author: ColumnElement[int]) -> ColumnElement[bool]:
+    """Joins `friendships` to an author's column: the row of the author and the parameter `viewer`."""
+    return and_(
+        friendships.c.low_id == case((author < _VIEWER, author), else_=_VIEWER),
+        friendships.c.high_id == case((author < _VIEWER, _VIEWER), else_=author),
+    )
+
+
 _BLOCKS, _BLOCKED = blocks.alias("blocks_author"), blocks.alias("blocked_by_author")
 _AS_SEEN = (
     select(
@@ -43,6 +65,7 @@ _AS_SEEN = (
         posts.c.version,
         posts.c.author_id,
         posts.c.visibility,
+        posts.c.created_at,
         posts.c.deleted_at,
         shares.c.shared_id,
         *COUNTS,
@@ -56,13 +79,7 @@ _AS_SEEN = (
     .join(post_counts, post_counts.c.post_id == posts.c.id)
     .join(users, users.c.id == posts.c.author_id)
     .outerjoin(shares, shares.c.post_id == posts.c.id)
-    .outerjoin(
-        friendships,
-        and_(
-            friendships.c.low_id == case((posts.c.author_id < _VIEWER, posts.c.author_id), else_=_VIEWER),
-            friendships.c.high_id == case((posts.c.author_id < _VIEWER, _VIEWER), else_=posts.c.author_id),
-        ),
-    )
+    .outerjoin(friendships, pair_of(posts.c.author_id))
     .outerjoin(_BLOCKS, and_(_BLOCKS.c.blocker_id == _VIEWER, _BLOCKS.c.blocked_id == posts.c.author_id))
     .outerjoin(_BLOCKED, and_(_BLOCKED.c.blocker_id == posts.c.author_id, _BLOCKED.c.blocked_id == _VIEWER))
     .outerjoin(likes, and_(likes.c.post_id == posts.c.id, likes.c.user_id == _VIEWER))
@@ -156,6 +173,34 @@ async def counts(connection: AsyncConnection, ids: Collection[int]) -> dict[int,
     }
 
 
+# --- shares ----------------------------------------------------------------------------------------------------------
+
+
+async def add_share(connection: AsyncConnection, post_id: int, shared_id: int, now: datetime) -> None:
+    """Makes a post a share of another one."""
+    await connection.execute(insert(shares).values(post_id=post_id, shared_id=shared_id, created_at=now))
+
+
+async def remove_share(connection: AsyncConnection, post_id: int) -> None:
+    """Ends what a locked post shares."""
+    await connection.execute(delete(shares).where(shares.c.post_id == post_id))
+
+
+async def shared_by(connection: AsyncConnection, post_id: int) -> int | None:
+    """The id of what a post shares, None when it shares nothing."""
+    query = select(shares.c.shared_id).where(shares.c.post_id == post_id)
+    found: int | None = (await connection.execute(query)).scalar_one_or_none()
+    return found
+
+
+async def lock_shares_of(connection: AsyncConnection, shared_id: int, *, limit: int) -> list[Record]:
+    """The newest posts that share a post and are not deleted, locked until the transaction ends."""
+    query = select(posts).join(shares, shares.c.post_id == posts.c.id)
+    query = query.where(shares.c.shared_id == shared_id, posts.c.deleted_at.is_(None))
+    query = query.order_by(shares.c.post_id.desc()).limit(limit).with_for_update(of=posts)
+    return list(await connection.execute(query))
+
+
 # --- comments --------------------------------------------------------------------------------------------------------
 
 
@@ -246,15 +291,38 @@ async def likers(connection: AsyncConnection, post_id: int, *, before: int, limi
 
 
 async def count_rows(connection: AsyncConnection, post_id: int) -> dict[str, int]:
-    """What a post's counters must say, counted from the rows: {likes, comments}."""
+    """What a post's counters must say, counted from the rows: {likes, comments, shares}."""
     like_rows = select(func.count()).select_from(likes).where(likes.c.post_id == post_id, likes.c.active.is_(True))
     comment_rows = (
         select(func.count()).select_from(comments).where(comments.c.post_id == post_id, comments.c.deleted_at.is_(None))
     )
+    share_rows = select(func.count()).select_from(shares).where(shares.c.shared_id == post_id)
     return {
         "likes": int((await connection.execute(like_rows)).scalar_one()),
         "comments": int((await connection.execute(comment_rows)).scalar_one()),
+        "shares": int((await connection.execute(share_rows)).scalar_one()),
     }
+
+
+async def acts_given(
+    connection: AsyncConnection, user_id: int, authors: Collection[int], *, since: datetime, comment_counts: int
+) -> dict[int, int]:
+    """author -> how often a user has liked (one each) or commented on that author's posts since a moment."""
+    given: dict[int, int] = {}
+    if not authors:
+        return given
+    liked_at = and_(likes.c.user_id == user_id, likes.c.active.is_(True), likes.c.changed_at >= since)
+    wrote_at = and_(comments.c.author_id == user_id, comments.c.deleted_at.is_(None), comments.c.created_at >= since)
+    for edge, where, weight in ((likes, liked_at, 1), (comments, wrote_at, comment_counts)):
+        query = (
+            select(posts.c.author_id, func.count().label("acts"))
+            .join(edge, edge.c.post_id == posts.c.id)
+            .where(where, posts.c.author_id.in_(authors))
+            .group_by(posts.c.author_id)
+        )
+        for row in await connection.execute(query):
+            given[row.author_id] = given.get(row.author_id, 0) + weight * row.acts
+    return given
 
 
 # --- everything of one person ----------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ SCAN_STEP = 1000  # keys that one SCAN looks at: under a millisecond of the serv
 SCAN_STEPS = 100  # SCANs per server and sample
 MEMORY = "memory://"  # fakeredis in this process: first look without any engine, and unit tests
 
-SCRIPTS = ("append", "build", "built", "join", "leave", "listening", "put", "read", "timeline", "touch", "whisper")
+SCRIPTS = ("append", "build", "built", "join", "leave", "listening", "read", "timeline", "touch", "whisper")
 
 NUDGE = "nudge"
 CONTROL = "control"

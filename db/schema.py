@@ -25,7 +25,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from db.dialect import Digest, Document, Id, Key, LongText, Moment
+from db.dialect import Digest, Document, Id, Key, LongText, Moment, Words
 
 metadata = MetaData(
     naming_convention={
@@ -193,15 +193,60 @@ likes = Table(
     **AUTO,
 )
 
-# The edge from a sharing post to the shared one; the sharing post is an ordinary row of `posts`.
+# The edge from a sharing post to the shared one; the sharing post is an ordinary row of `posts`. An edge outlives what
+# it shares, which is no foreign key therefore: the share of a post whose author is erased shows a tombstone.
 shares = Table(
     "shares",
     metadata,
     Column("post_id", Id, ForeignKey("posts.id"), primary_key=True, autoincrement=False),
-    Column("shared_id", Id, ForeignKey("posts.id"), nullable=False),
+    Column("shared_id", Id, nullable=False),
     Column("created_at", Moment, nullable=False),
     Index(None, "shared_id"),
     CheckConstraint("post_id <> shared_id", name="not_self"),
+    **PLAIN,
+)
+
+# What an edit replaced, for the author's eyes.
+post_versions = Table(
+    "post_versions",
+    metadata,
+    Column("post_id", Id, ForeignKey("posts.id"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("text", LongText, nullable=False),
+    Column("visibility", Key(10), nullable=False),
+    Column("replaced_at", Moment, nullable=False),
+    PrimaryKeyConstraint("post_id", "version"),
+    **PLAIN,
+)
+
+# Made from the text of a post and written with it: who is named in it, its tags, the words that search finds it by.
+mentions = Table(
+    "mentions",
+    metadata,
+    Column("post_id", Id, ForeignKey("posts.id"), nullable=False),
+    Column("user_id", Id, ForeignKey("users.id"), nullable=False),
+    PrimaryKeyConstraint("post_id", "user_id"),
+    Index(None, "user_id"),
+    **PLAIN,
+)
+
+post_tags = Table(
+    "post_tags",
+    metadata,
+    Column("tag", Key(50), nullable=False),  # folded
+    Column("post_id", Id, ForeignKey("posts.id"), nullable=False),
+    PrimaryKeyConstraint("tag", "post_id"),
+    Index(None, "post_id"),
+    **PLAIN,
+)
+
+post_words = Table(
+    "post_words",
+    metadata,
+    Column("post_id", Id, ForeignKey("posts.id"), primary_key=True, autoincrement=False),
+    Column("words", Words, nullable=False),  # spelled as `db.post_texts.spelled` does
+    Index(None, "words", mysql_prefix="FULLTEXT").ddl_if(dialect=("mysql", "mariadb")),  # type: ignore[arg-type]
+    info={"fts5": "words, tokenize = 'ascii', detail = 'column', columnsize = 0"},
     **PLAIN,
 )
 

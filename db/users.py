@@ -61,6 +61,13 @@ async def by_username(connection: AsyncConnection, username: str) -> Record | No
     return (await connection.execute(select(users).where(users.c.username == username))).one_or_none()
 
 
+async def by_usernames(connection: AsyncConnection, names: Collection[str]) -> list[int]:
+    """Ids of the accounts with these folded usernames, in whatever state."""
+    if not names:
+        return []
+    return [row.id for row in await connection.execute(select(users.c.id).where(users.c.username.in_(names)))]
+
+
 async def change(connection: AsyncConnection, user_id: int, **values: Any) -> None:
     """Sets columns of an account and raises its version."""
     await connection.execute(update(users).where(users.c.id == user_id).values(version=users.c.version + 1, **values))

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import posts, relations, users
+from db import post_texts, posts, relations, users
 from db.engine import Record
 from feed.errors import NotFound
 from feed.pages import NEWEST
@@ -41,11 +41,18 @@ async def archive(stores: Stores, user_id: int) -> bytes:
 
 
 async def _posts_of(connection: AsyncConnection, user_id: int) -> list[dict[str, Any]]:
+    """Every post that is not deleted, newest first, with what it shares, whom it names and what edits replaced."""
     found: list[dict[str, Any]] = []
+    more: dict[int, dict[str, list[Any]]]
     before = NEWEST
     while ids := await posts.newest_of(connection, user_id, before=before, limit=PAGE):
         rows = await posts.by_ids(connection, ids)
-        found.extend(_plain(rows[post_id]) for post_id in ids)
+        more = {post_id: {"mentions": [], "history": []} for post_id in ids}
+        for row in await post_texts.named_in(connection, ids):
+            more[row.post_id]["mentions"].append({"id": str(row.id), "username": row.username})
+        for row in await post_texts.versions(connection, ids, before=NEWEST):
+            more[row.post_id]["history"].append(_plain(row, but="post_id"))
+        found.extend({**_plain(rows[post_id]), **more[post_id]} for post_id in ids)
         before = ids[-1]
     return found
 
@@ -53,7 +60,7 @@ async def _posts_of(connection: AsyncConnection, user_id: int) -> list[dict[str,
 def _plain(row: Record, *, but: str = "") -> dict[str, Any]:
     """A row as JSON can hold it, ids as strings like everywhere in the contract."""
     return {
-        str(name): str(value) if name == "id" or name.endswith("_id") else value
+        str(name): str(value) if value is not None and (name == "id" or name.endswith("_id")) else value
         for name, value in row._mapping.items()
         if name != but
     }

@@ -1,8 +1,8 @@
 """The feed page: posts of the viewer and friends, newest first or by rank.
 
-Ids come from the viewer's timeline, above its floor; below it, and while somebody else builds it, from the database. A
-cold timeline is built before the answer, so an answer is never empty for want of a cache. What the viewer may see is
-read for each answer.
+Ids come from the viewer's timeline, above its floor, and from the posts that are not fanned out yet; below the floor,
+and while somebody else builds the timeline, from the database. A cold timeline is built before the answer, so an answer
+is never empty for want of a cache. What the viewer may see is read for each answer.
 """
 
 from __future__ import annotations
@@ -10,23 +10,31 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import secrets
 from collections.abc import Collection
+from typing import Any
 
 import msgspec
+import orjson
 import structlog
+from msgspec import structs
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import posts, relations
-from feed import metrics, streams, views
+from db import outbox, posts, relations
+from feed import metrics, ranking, streams, views
 from feed.audience import friends_of
+from feed.errors import Fault, Invalid
 from feed.objects import Position, Post
-from feed.pages import NEWEST, REFILLS, decode, encode
+from feed.pages import NEWEST, REFILLS, decode, encode, list_of
 from feed.stores import Stores
 from feed.streams import TIMELINE_KEEPS
 from feed.timelines import Slice
 
 log = structlog.get_logger(__name__)
 
+CANDIDATES = 300  # posts that are ranked: more than anybody scrolls through in one sitting
+FROZEN = 600.0  # seconds that a ranking stays as it was when its first page was asked for
+UNFINISHED = 1000  # posts on their way that a page looks at; behind more than that it is read from the database
 BUILDER_WAIT = 0.02  # seconds between looks whether somebody else has built a timeline
 BUILDER_PATIENCE = 1.0  # seconds after which the database is asked instead
 
@@ -66,6 +74,43 @@ async def recent(stores: Stores, viewer_id: int, *, cursor: str | None, limit: i
     return FeedPage(found, encode("feed", before), at)
 
 
+async def top(stores: Stores, viewer_id: int, *, cursor: str | None, limit: int) -> FeedPage:
+    """A page of the newest CANDIDATES by rank (`feed.ranking`), frozen for FROZEN seconds from its first page on.
+
+    Raises Invalid (cursor; also of a ranking that has ended).
+    """
+    name = list_of(cursor) if cursor is not None else f"top-{secrets.token_hex(8)}"
+    start = decode(name if name.startswith("top-") else "top-", cursor, 0)
+    at = await position(stores, viewer_id)
+    ids = await (_rank if cursor is None else _frozen)(stores, viewer_id, name)
+    found: list[Post] = []
+    while start < len(ids) and len(found) < limit:
+        some = ids[start : start + limit - len(found)]
+        async with stores.sql.read() as connection:
+            found.extend(await views.visible_posts(connection, viewer_id, some, cache=stores.post_cache))
+        start += len(some)
+    return FeedPage(found, encode(name, start) if start < len(ids) else None, at)
+
+
+async def _rank(stores: Stores, viewer_id: int, name: str) -> list[int]:
+    """Ranks, and keeps the order under a name for the pages that follow."""
+    ids, _ = await newest(stores, viewer_id, before=NEWEST, limit=CANDIDATES)
+    async with stores.sql.read() as connection:
+        order = await ranking.ranked(connection, viewer_id, ids, stores.clock())
+    key = stores.redis.keys.ranking(viewer_id, name)
+    await stores.redis.set_many([(key, orjson.dumps(order))], seconds=FROZEN)
+    return order
+
+
+async def _frozen(stores: Stores, viewer_id: int, name: str) -> list[int]:
+    kept = (await stores.redis.get_many([stores.redis.keys.ranking(viewer_id, name)]))[0]
+    if kept is None:
+        detail = "This ranking has ended. Load the first page again."
+        raise Invalid([Fault("/cursor", detail)], detail)
+    order: list[int] = orjson.loads(kept)
+    return order
+
+
 async def newest(stores: Stores, viewer_id: int, *, before: int, limit: int) -> tuple[list[int], bool]:
     """(ids of the newest `limit` posts of a feed below `before`, whether there may be more), rights not asked."""
     found = await _slice(stores, viewer_id, before=before, limit=limit + 1)
@@ -81,13 +126,18 @@ async def newest(stores: Stores, viewer_id: int, *, before: int, limit: int) -> 
 
 
 async def _slice(stores: Stores, viewer_id: int, *, before: int, limit: int) -> Slice:
-    """From the timeline, or where it is cold from the database, building it. A floor of `before` promises nothing."""
+    """From the timeline and what is not fanned out yet; where it is cold from the database, building it."""
     async with stores.sql.read() as connection:
         version = await relations.version(connection, viewer_id)
+        # Before the timeline is read: what is done by now is in there.
+        tasks = await outbox.unfinished(connection, "fan_out_post", limit=UNFINISHED + 1)
     found = await stores.timelines.page(viewer_id, before=before, limit=limit)
+    if len(tasks) > UNFINISHED:
+        metrics.FEED_READS.labels("behind").inc()
+        return Slice([], version, before)
     if found is not None and found.relations == version:
         metrics.FEED_READS.labels("warm").inc()
-        return found
+        return await _with_unfinished(stores, viewer_id, found, tasks, before=before, limit=limit)
     token = await stores.timelines.build(viewer_id)
     if token is not None:
         metrics.FEED_READS.labels("built").inc()
@@ -98,8 +148,24 @@ async def _slice(stores: Stores, viewer_id: int, *, before: int, limit: int) -> 
         await asyncio.sleep(BUILDER_WAIT)
         found = await stores.timelines.page(viewer_id, before=before, limit=limit)
         if found is not None and found.relations >= version:
-            return found
+            return await _with_unfinished(stores, viewer_id, found, tasks, before=before, limit=limit)
     return Slice([], version, before)
+
+
+async def _with_unfinished(
+    stores: Stores, viewer_id: int, found: Slice, tasks: list[dict[str, Any]], *, before: int, limit: int
+) -> Slice:
+    """A slice with the posts that its owner is about to get: a feed lacks nothing that is committed, however far the
+    workers are behind."""
+    created = {task["post_id"]: task["author_id"] for task in tasks if task["kind"] == "post.created"}
+    missing = {post_id for post_id in created if max(1, found.floor) <= post_id < before} - set(found.ids)
+    if not missing:
+        return found
+    async with stores.sql.read() as connection:
+        _, friends = await friends_of(stores, connection, viewer_id)
+    mine = {viewer_id, *friends}
+    due = [post_id for post_id in missing if created[post_id] in mine]
+    return structs.replace(found, ids=sorted([*found.ids, *due], reverse=True)[:limit])
 
 
 async def _build(stores: Stores, viewer_id: int, token: str, *, before: int, limit: int) -> Slice:
@@ -111,6 +177,23 @@ async def _build(stores: Stores, viewer_id: int, token: str, *, before: int, lim
         log.info("timeline_lost", user=viewer_id)  # the store was emptied meanwhile; the next reader builds it
     floor = ids[-1] if len(ids) >= TIMELINE_KEEPS else 0
     return Slice([post_id for post_id in ids if post_id < before][:limit], version, floor)
+
+
+async def lacking(stores: Stores, user_id: int) -> list[int]:
+    """Ids that a user's timeline lacks though it says that it is complete: none, or a fault. A cold one lacks nothing.
+
+    The database is read first, then what is not fanned out yet, then the timeline: so a delay is no fault.
+    """
+    async with stores.sql.read() as connection:
+        before, friends = await friends_of(stores, connection, user_id)
+        truth = await newest_by(connection, user_id, [user_id, *friends], before=NEWEST, limit=TIMELINE_KEEPS)
+        tasks = await outbox.unfinished(connection, "fan_out_post", limit=UNFINISHED + 1)
+        version = await relations.version(connection, user_id)
+    found = await stores.timelines.page(user_id, before=NEWEST, limit=2 * TIMELINE_KEEPS, by_owner=False)
+    if found is None or not before == version == found.relations or len(tasks) > UNFINISHED:
+        return []
+    there = {*found.ids, *(task["post_id"] for task in tasks)}
+    return [post_id for post_id in truth if post_id >= found.floor and post_id not in there]
 
 
 async def newest_by(

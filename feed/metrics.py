@@ -75,7 +75,9 @@ REVOCATIONS_POLL_AGE = _gauge("revocations_poll_age_seconds", "Time since revoca
 # --- feeds -----------------------------------------------------------------------------------------------------------
 
 FEED_READS = _counter(
-    "feed_reads_total", "Feed pages by where their ids came from: warm timeline, built for it, waited for.", "timeline"
+    "feed_reads_total",
+    "Reads of feeds by their timeline: warm, built for it, waited for, behind (the workers are).",
+    "timeline",
 )
 
 # --- the process -----------------------------------------------------------------------------------------------------

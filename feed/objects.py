@@ -79,13 +79,24 @@ Shared = Annotated[
 ]
 
 
+class Mention(msgspec.Struct, frozen=True):
+    """A person whom a text names as @username."""
+
+    id: Id
+    username: str
+
+
 class Post(msgspec.Struct, frozen=True):
-    """A post. `liked` is the viewer's. `shared` is a Post that shares nothing itself, a GonePost, or None."""
+    """A post. `liked` is the viewer's, and so is `mentions`: those named in the text whom the viewer may see.
+
+    `shared` is a Post that shares nothing itself, a GonePost, or None. `tags` are folded and without their sign.
+    """
 
     id: Id
     version: int
     author: User
     text: str
+    tags: list[str]
     visibility: Visibility
     media: list[Any]
     shared: Shared
@@ -93,6 +104,16 @@ class Post(msgspec.Struct, frozen=True):
     edited_at: Timestamp | None
     counts: Counts
     liked: bool | UnsetType = UNSET
+    mentions: list[Mention] | UnsetType = UNSET
+
+
+class PostVersion(msgspec.Struct, frozen=True):
+    """What an edit of a post replaced."""
+
+    version: int
+    text: str
+    visibility: Visibility
+    replaced_at: Timestamp
 
 
 class Comment(msgspec.Struct, frozen=True):

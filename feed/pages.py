@@ -32,6 +32,14 @@ def encode(name: str, key: int) -> str:
     return base64.urlsafe_b64encode(f"1.{name}.{key}".encode()).rstrip(b"=").decode()
 
 
+def list_of(cursor: str) -> str:
+    """The name of the list that a cursor says it is of; '' for any other text. `decode` proves it."""
+    try:
+        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii").split(".")[1]
+    except (ValueError, binascii.Error, UnicodeError, IndexError):
+        return ""
+
+
 def decode(name: str, cursor: str | None, start: int) -> int:
     """The key that a cursor of list `name` holds, or `start` without one. Raises Invalid for any other text."""
     if cursor is None:

@@ -12,7 +12,12 @@ from feed.errors import Fault
 USERNAME = re.compile(r"[a-z0-9_.]{3,30}")
 EMAIL = re.compile(r"[^@\s<>,;\"]{1,64}@[^@\s<>,;\"]{1,189}")
 LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
-WORD = re.compile(r"\w+")
+# Not inside of an e-mail address, of a longer word, or of `@name@elsewhere`; a dot at the end ends the sentence.
+MENTION = re.compile(r"(?<![\w@/+=&%~#$-])@([a-z0-9_.]{2,29}[a-z0-9_])(?!\.*[\w@])")
+LINK = re.compile(r"(?:\b[a-z][a-z0-9+.-]*://|\bwww\.)\S+", re.IGNORECASE)
+TAG = re.compile(r"(?<![#\uff03&/])[#\uff03]")  # where one may begin
+TAG_LENGTH = 50  # code points after folding
+MOST_MENTIONS, MOST_TAGS = 50, 30  # of one text; what is beyond them is plain text
 TERM_LENGTH = 30  # code points of a search term that are kept
 # Embeddings, overrides and isolates: in a name they turn around what stands behind it.
 DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -114,14 +119,68 @@ def normal(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """Lower case without accents: how names are searched."""
+    """Lower case without accents, decomposed: how names, tags and posts are searched.
+
+    What is no accent to its readers stays: a voiced kana, a vowel of Thai, the sign that joins consonants of Hindi.
+    """
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return "".join(c for c in decomposed if not unicodedata.combining(c))
+    return "".join(c for c in decomposed if not _is_accent(c))
+
+
+def words(folded: str) -> list[str]:
+    """The runs of letters, digits, their marks and underscores in a folded text, in their order."""
+    return "".join(c if is_of_word(c) else " " for c in folded).split()
 
 
 def terms(*texts: str) -> list[str]:
     """The folded words that a name or username is found by."""
-    return sorted({word[:TERM_LENGTH] for text in texts for word in WORD.findall(fold(text))})
+    return sorted({word[:TERM_LENGTH] for text in texts for word in words(fold(text))})
+
+
+def is_of_word(character: str) -> bool:
+    """True for letters, digits and marks of any script, and the underscore."""
+    return character == "_" or unicodedata.category(character)[0] in "LNM"
+
+
+def is_mark(character: str) -> bool:
+    """True for what combines with the letter before it."""
+    return unicodedata.category(character)[0] == "M"
+
+
+def mentions(text: str) -> list[str]:
+    """The folded usernames that a text names as @username, each once, in their order, MOST_MENTIONS at most."""
+    names = MENTION.findall(LINK.sub(" ", text.casefold()))
+    return list(dict.fromkeys(names))[:MOST_MENTIONS]
+
+
+def tags(text: str) -> list[str]:
+    """The folded hashtags of a text, each once, in their order, MOST_TAGS at most."""
+    text = LINK.sub(" ", text)
+    found: dict[str, None] = {}
+    for sign in TAG.finditer(text):
+        if sign.start() and is_of_word(text[sign.start() - 1]):
+            continue
+        end = sign.end()
+        while end < len(text) and is_of_word(text[end]):
+            end += 1
+        folded = tag(text[sign.end() : end])
+        if folded and len(found) < MOST_TAGS:
+            found[folded] = None
+    return list(found)
+
+
+def tag(name: str) -> str:
+    """A hashtag folded, with its sign or without; empty when it is none: no letter in it, or too long."""
+    folded = normal("".join(c for c in fold(name) if is_of_word(c)))
+    is_tag = len(folded) <= TAG_LENGTH and any(unicodedata.category(c)[0] == "L" for c in folded)
+    return folded if is_tag else ""
+
+
+def _is_accent(character: str) -> bool:
+    """By the combining class (Unicode 4.3): overlays, the points of Hebrew, Arabic and Syriac, and what stands above,
+    below or beside a letter; not nukta, voicing, virama (7 to 9) nor the fixed places of other scripts."""
+    place = unicodedata.combining(character)
+    return place == 1 or 10 <= place <= 36 or place >= 200
 
 
 @cache

@@ -5,7 +5,7 @@
     relations  the user's relation version when it was built: a friend more, a friend less, a block make it cold
     cold       absent, of another life of the store (run id), built for other relations, or being built
 
-    put        with the event of the post, many users in one call; the author's own at once    append.lua, put.lua
+    put        with the event of the post, for many users in one call                          append.lua
     page       ids below one, and what they are good for                                       timeline.lua
     build      a lease; from then on posts are put in; read from the database; merged          build.lua, built.lua
 
@@ -44,11 +44,10 @@ class Timelines:
         self._redis = redis
         self._keys = redis.keys
 
-    async def page(self, user_id: int, *, before: int, limit: int) -> Slice | None:
-        """Up to `limit` ids below `before`; None while the timeline is cold."""
-        relations, floor, ids = await self._redis.run(
-            "timeline", self._of(user_id), [RUN_ID, before, limit, _ms(ACTIVE)]
-        )
+    async def page(self, user_id: int, *, before: int, limit: int, by_owner: bool = True) -> Slice | None:
+        """Up to `limit` ids below `before`; None while the timeline is cold. Read by its owner, it lives on."""
+        life = _ms(ACTIVE) if by_owner else 0
+        relations, floor, ids = await self._redis.run("timeline", self._of(user_id), [RUN_ID, before, limit, life])
         return Slice(list(map(int, ids)), int(relations), floor) if relations else None
 
     async def build(self, user_id: int) -> str | None:
@@ -61,10 +60,6 @@ class Timelines:
         floor = ids[-1] if len(ids) >= TIMELINE_KEEPS else 0
         arguments = [RUN_ID, token, relations, floor, _ms(ACTIVE), TIMELINE_KEEPS, *ids]
         return bool(await self._redis.run("built", self._of(user_id), arguments))
-
-    async def put(self, user_id: int, post_id: int) -> None:
-        """Puts a post into one timeline, if it is not cold."""
-        await self._redis.run("put", self._of(user_id), [RUN_ID, post_id])
 
     async def drop(self, user_id: int) -> None:
         """Makes a timeline cold."""

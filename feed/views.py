@@ -9,10 +9,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import posts, users
+from db import post_texts, posts, users
 from db.engine import Record
+from feed import text
 from feed.audience import Audience
-from feed.objects import Comment, Counts, Gone, GonePost, Post, Relation, User, timestamp
+from feed.objects import Comment, Counts, Gone, GonePost, Mention, Post, PostVersion, Relation, User, timestamp
 from feed.post_cache import PostCache
 
 LOOKS = 3  # at posts that are edited between the look at their rights and that at their text
@@ -43,6 +44,7 @@ def post(row: Record, author: User) -> Post:
         version=row.version,
         author=author,
         text=row.text,
+        tags=text.tags(row.text),
         visibility=row.visibility,
         media=[],
         shared=None if row.shared_id is None else Gone(str(row.shared_id)),
@@ -55,6 +57,11 @@ def post(row: Record, author: User) -> Post:
 def counts(row: Record) -> Counts:
     """The numbers of a post row."""
     return Counts(row.counts_version, row.likes, row.comments, row.shares)
+
+
+def version(row: Record) -> PostVersion:
+    """A row of what an edit replaced."""
+    return PostVersion(row.version, row.text, row.visibility, timestamp(row.replaced_at))
 
 
 def comment(row: Record, author: User) -> Comment:
@@ -92,7 +99,8 @@ async def visible_posts(
         contents = await _contents(connection, seen.values(), cache)
         if len(contents) == len(seen):
             break
-    return [_shown(audience, seen, contents, post_id) for post_id in ids if post_id in contents]
+    people = await _named(connection, viewer_id, contents.values())
+    return [_shown(audience, people, seen, contents, post_id) for post_id in ids if post_id in contents]
 
 
 async def visible_post(
@@ -103,19 +111,26 @@ async def visible_post(
     return found[0] if found else None
 
 
-def _shown(audience: Audience, seen: dict[int, Any], contents: dict[int, Post], post_id: int) -> Post:
+async def _named(connection: AsyncConnection, viewer_id: int, contents: Iterable[Post]) -> Audience:
+    """What the viewer may see of those whom posts name; most name nobody."""
+    named = {int(mention.id) for content in contents for mention in content.mentions or ()}
+    return await Audience.load(connection, viewer_id, named) if named else Audience(viewer_id, {}, {})
+
+
+def _shown(audience: Audience, people: Audience, seen: dict[int, Any], contents: dict[int, Post], post_id: int) -> Post:
     """A post with the viewer's bits, and with what it shares as the viewer sees that."""
     row, content = seen[post_id], contents[post_id]
     shared: Post | GonePost | None = None
     if row.shared_id is not None:
         there = row.shared_id in contents
-        shared = _shown(audience, seen, contents, row.shared_id) if there else GonePost(str(row.shared_id))
+        shared = _shown(audience, people, seen, contents, row.shared_id) if there else GonePost(str(row.shared_id))
     return msgspec.structs.replace(
         content,
         author=msgspec.structs.replace(content.author, relation=audience.relation(row.author_id)),
         shared=shared,
         counts=counts(row),
         liked=bool(row.liked),
+        mentions=[mention for mention in content.mentions or () if people.sees_person(int(mention.id))],
     )
 
 
@@ -130,13 +145,30 @@ async def _contents(connection: AsyncConnection, rows: Iterable[Record], cache: 
     if missing:
         read = await posts.by_ids(connection, missing)
         authors = await users.profiles(connection, {row.author_id for row in read.values()})
+        mentions = await _mentions(connection, read.values())
         for row in read.values():
             author = authors.get(row.author_id)
             if author is None or row.version != wanted[row.id][1]:
                 continue
-            found[row.id] = post(row, user(author))
+            found[row.id] = msgspec.structs.replace(post(row, user(author)), mentions=mentions.get(row.id, []))
             if cache is not None:
                 cache.put((row.id, row.version, author.version), found[row.id])
+    return found
+
+
+async def _mentions(connection: AsyncConnection, rows: Iterable[Record]) -> dict[int, list[Mention]]:
+    """post id -> all whom its text names, in its order, whoever may see them.
+
+    Of a newer version than that of the row only those are taken whom the row's own text names.
+    """
+    orders = {row.id: {name: at for at, name in enumerate(text.mentions(row.text))} for row in rows if "@" in row.text}
+    found: dict[int, list[Mention]] = {post_id: [] for post_id, order in orders.items() if order}
+    if found:
+        for row in await post_texts.named_in(connection, found.keys()):
+            if row.username in orders[row.post_id]:
+                found[row.post_id].append(Mention(str(row.id), row.username))
+    for post_id, named in found.items():
+        named.sort(key=lambda mention, order=orders[post_id]: order[mention.username])  # type: ignore[misc]
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -39,7 +39,7 @@ EDGE = web.AppKey("edge", Edge)
 
 @dataclass(slots=True)
 class Call:
-    """One request: parsed, limited, proved. Handlers may set `headers` and `cookie` of the answer."""
+    """One request: parsed, limited, proved. Handlers may set `headers`, `cookie` and `validator` of the answer."""
 
     request: web.Request
     edge: Edge
@@ -48,6 +48,7 @@ class Call:
     key: Key | None = None
     headers: dict[str, str] = field(default_factory=dict)
     cookie: str | None = None  # a token to set, '' to clear
+    validator: Any = None  # what the answer's ETag is made of
 
     @property
     def viewer(self) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import ETag, web
 from aiohttp.http import HttpProcessingError
 
 from feed.accounts import Session
@@ -41,7 +41,7 @@ class Route:
     """One operation: what it takes, what it answers.
 
     `open_to_all` needs no sign-in. `creates` accepts an Idempotency-Key. `paged` takes `cursor` and `limit`.
-    `live` answers with the header Live-Position.
+    `live` answers with the header Live-Position. `validated` answers with an ETag, and 304 to who has that one.
     """
 
     method: str
@@ -55,6 +55,7 @@ class Route:
     creates: bool = False
     paged: bool = False
     live: bool = False
+    validated: bool = False
     query: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
 
@@ -162,6 +163,17 @@ def _limit(request: web.Request) -> int:
     return int(text)
 
 
+def _validated(call: Call, response: web.StreamResponse) -> web.StreamResponse:
+    """The answer with its ETag, or 304 when the client has it. Weak (RFC 9110, 8.8.1): not byte by byte the same."""
+    tag = hashlib.blake2b(ENCODER.encode(call.validator), digest_size=12).hexdigest()
+    given = call.request.if_none_match or ()
+    if any(known.value in (tag, "*") for known in given):
+        response = web.Response(status=304, headers=call.headers)
+    response.etag = ETag(tag, is_weak=True)
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
+
+
 def _answer(route: Route, call: Call, result: Any) -> web.StreamResponse:
     if isinstance(result, web.StreamResponse):
         response = result
@@ -172,6 +184,8 @@ def _answer(route: Route, call: Call, result: Any) -> web.StreamResponse:
             status=route.status, body=ENCODER.encode(result), content_type="application/json", charset="utf-8"
         )
     response.headers.update(call.headers)
+    if call.validator is not None:
+        response = _validated(call, response)
     settings = call.edge.settings
     if call.cookie:
         response.set_cookie(

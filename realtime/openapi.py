@@ -107,6 +107,9 @@ def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
         schema = {"type": "string", "examples": ["me=3f2a91c0:17"]}
         described = "Where the stream `me` stood before this was read: resume from there."
         good["headers"] = {"Live-Position": {"description": described, "schema": schema}}
+    if route.validated:
+        described = "Send it back in If-None-Match: 304 while the page is the same."
+        good.setdefault("headers", {})["ETag"] = {"description": described, "schema": {"type": "string"}}
     if route.reply is bytes:
         good["content"] = {"application/zip": {}}
     elif route.reply is not None:
@@ -124,7 +127,8 @@ def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
             *((422,) if "{id}" in route.path and route.method == "PUT" else ()),
         }
     )
-    return {str(route.status): good, **{str(status): _problem(status) for status in statuses}}
+    same = {"304": {"description": "The client has it already", "headers": good["headers"]}} if route.validated else {}
+    return {str(route.status): good, **same, **{str(status): _problem(status) for status in statuses}}
 
 
 def _problem(status: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from feed.accounts import Device, SignedIn
 from feed.feed_page import FeedPage
 from feed.friends import FriendRequest, Friendship
 from feed.likes import Liked
-from feed.objects import Comment, Post, User
+from feed.objects import Comment, Post, PostVersion, User
 from feed.pages import Page
 from realtime.api import documents, friends, me, operations, posts, sessions, users
 from realtime.edge import EDGE
@@ -82,9 +82,38 @@ ROUTES = (
     Route("PUT", "/blocks/{id}", friends.block, "Block a person", status=204, errors=(404,)),
     Route("DELETE", "/blocks/{id}", friends.unblock, "Take a block back", status=204, errors=(404,)),
     Route("POST", "/posts", posts.create, "Write a post", posts.NewPost, Post, 201, creates=True, errors=(404,)),
+    Route(
+        "GET",
+        "/posts",
+        posts.search,
+        "Visible posts, newest first, by `q` (all of its words, the last one perhaps unfinished) or by `tag`",
+        reply=Page[Post],
+        paged=True,
+        query=("q", "tag"),
+    ),
     Route("GET", "/posts/{id}", posts.show, "A post", reply=Post, errors=(404,)),
     Route("PATCH", "/posts/{id}", posts.change, "Edit one's own post", posts.ChangePost, Post, errors=(403, 404)),
     Route("DELETE", "/posts/{id}", posts.delete, "Delete one's own post", status=204, errors=(403, 404)),
+    Route(
+        "POST",
+        "/posts/{id}/shares",
+        posts.share,
+        "Share a post: an ordinary post with `shared`, which each viewer sees only if that one may",
+        posts.NewShare,
+        Post,
+        201,
+        creates=True,
+        errors=(404,),
+    ),
+    Route(
+        "GET",
+        "/posts/{id}/history",
+        posts.history,
+        "What the edits of one's own post replaced, newest first",
+        reply=Page[PostVersion],
+        paged=True,
+        errors=(403, 404),
+    ),
     Route(
         "GET",
         "/posts/{id}/comments",
@@ -133,10 +162,12 @@ ROUTES = (
         "GET",
         "/feed",
         posts.feed,
-        "Posts of the viewer and friends, newest first",
+        "Posts of the viewer and friends, newest first; `order=top`: by rank, frozen for 10 min",
         reply=FeedPage,
         paged=True,
         live=True,
+        query=("order",),
+        validated=True,
     ),
 )
 

@@ -11,7 +11,6 @@ import random
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import orjson
 import structlog
@@ -21,6 +20,7 @@ from db.errors import SocialError
 from db.settings import Settings
 from feed import comments, feed_page, friends, likes, posts
 from feed.accounts import Accounts, Origin
+from feed.objects import Visibility
 from feed.passwords import Passwords
 from feed.stores import Stores
 from social.embedded import StartupRefused
@@ -40,19 +40,27 @@ PEOPLE = {
 SIGN_INS = ("ada", "jonas")
 BOTS = ("mira_bot", "theo_bot")
 STRANGERS = {("ada", "yuki"), ("jonas", "zsofi")}  # everybody else is friends; these have something left to do
-POSTS: tuple[tuple[str, str, Literal["friends", "public", "only_me"]], ...] = (
+POSTS: tuple[tuple[str, str, Visibility], ...] = (
     (
         "priya",
         "First tomato of the year. I ate it over the sink, like a person with no manners and no regrets.",
         "friends",
     ),
     ("tomas", "Does anybody have a ladder that reaches a second floor? The kite is still up there.", "friends"),
-    ("zsofi", "Ran ten kilometres along the river this morning. The ducks were not impressed.", "public"),
-    ("jonas", "New shelf is up. It is level if you tilt your head a little.", "friends"),
-    ("yuki", "Open rehearsal on Thursday, half past seven, bring a friend and something warm.", "public"),
+    (
+        "zsofi",
+        "Ran ten kilometres along the river this morning. The ducks were not impressed. #running #ducks",
+        "public",
+    ),
+    ("jonas", "New shelf is up, thanks to @tomas. It is level if you tilt your head a little. #diy", "friends"),
+    ("yuki", "Open rehearsal on Thursday, half past seven, bring a friend and something warm. #music", "public"),
     ("ada", "Moving day is over. I own far more cables than devices.", "friends"),
     ("mira_bot", "I am a bot and I will be posting small things here, so that you can watch them arrive.", "public"),
     ("theo_bot", "Same here. Open this page twice and like something: the number moves in both.", "public"),
+)
+SHARES: tuple[tuple[int, str, str, Visibility], ...] = (  # of a post by its number
+    (2, "priya", "@zsofi next time I come along. To feed the #ducks, not to run.", "friends"),
+    (4, "zsofi", "", "public"),
 )
 COMMENTS = (
     (0, "ada", "With salt? Please say with salt."),
@@ -166,6 +174,8 @@ async def _stories(stores: Stores, ids: dict[str, int]) -> None:
         await posts.create(stores, ids[author], words=words, visibility=visibility, media=[], key=None)
         for author, words, visibility in POSTS
     ]
+    for index, author, words, visibility in SHARES:
+        await posts.share(stores, ids[author], int(made[index].id), words=words, visibility=visibility, key=None)
     for index, author, words in COMMENTS:
         await comments.create(stores, ids[author], int(made[index].id), words=words, key=None)
     for index, post in enumerate(made):

@@ -55,12 +55,13 @@ class Job:
 
 def table() -> dict[str, Job]:
     """Every job by the name that outbox rows carry."""
-    from workers import erase_user, fan_out_post, publish_comment, refresh_counts, tell_relation
+    from workers import erase_user, fan_out_post, publish_comment, refresh_counts, tell_relation, tell_shares
 
     return {
         "fan_out_post": Job(each=fan_out_post.FanOut().run, lane=fan_out_post.lane),
         "publish_comment": Job(each=publish_comment.run),
         "tell_relation": Job(each=tell_relation.run),
         "refresh_counts": Job(within=refresh_counts.write, after=refresh_counts.announce),
+        "tell_shares": Job(each=tell_shares.run),
         "erase_user": Job(each=erase_user.run),
     }

@@ -7,12 +7,15 @@ from msgspec import UNSET, UnsetType
 
 from feed import comments, feed_page, likes, posts
 from feed import typing as typists
+from feed.errors import Fault, Invalid
 from feed.feed_page import FeedPage
 from feed.likes import Liked
-from feed.objects import Comment, Post, User, Visibility
+from feed.objects import Comment, Post, PostVersion, User, Visibility
 from feed.pages import Page
 from realtime.edge import Call
 from realtime.live.protocol import PostId
+
+ORDERS = {"recent": feed_page.recent, "top": feed_page.top}
 
 
 class NewPost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,6 +24,13 @@ class NewPost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     visibility: Visibility
     text: str = ""
     media: list[str] = []
+
+
+class NewShare(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A post that shares another one: for whom, and what to say to it."""
+
+    visibility: Visibility
+    text: str = ""
 
 
 class ChangePost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,6 +59,29 @@ async def create(call: Call, body: NewPost) -> Post:
     )
 
 
+async def share(call: Call, body: NewShare) -> Post:
+    """Shares a post."""
+    return await posts.share(
+        call.stores, call.viewer, call.id(), words=body.text, visibility=body.visibility, key=call.key
+    )
+
+
+async def search(call: Call, limit: int) -> Page[Post]:
+    """Posts by words or by tag."""
+    words, tag, cursor = call.query("q"), call.query("tag"), call.query("cursor")
+    if words is not None and tag is None:
+        return await posts.with_words(call.stores, call.viewer, words, cursor=cursor, limit=limit)
+    if tag is not None and words is None:
+        return await posts.with_tag(call.stores, call.viewer, tag, cursor=cursor, limit=limit)
+    detail = "Give exactly one of `q` (words) and `tag`."
+    raise Invalid([Fault("/q", detail), Fault("/tag", detail)], detail)
+
+
+async def history(call: Call, limit: int) -> Page[PostVersion]:
+    """Earlier versions of one's own post."""
+    return await posts.history(call.stores, call.viewer, call.id(), cursor=call.query("cursor"), limit=limit)
+
+
 async def show(call: Call) -> Post:
     """A post."""
     return await posts.read(call.stores, call.viewer, call.id())
@@ -65,9 +98,14 @@ async def delete(call: Call) -> None:
 
 
 async def feed(call: Call, limit: int) -> FeedPage:
-    """The caller's feed."""
-    page = await feed_page.recent(call.stores, call.viewer, cursor=call.query("cursor"), limit=limit)
+    """The caller's feed, newest first or by rank."""
+    read = ORDERS.get(call.query("order") or "recent")
+    if read is None:
+        raise Invalid([Fault("/order", "`recent` (newest first) or `top` (by rank).")])
+    page = await read(call.stores, call.viewer, cursor=call.query("cursor"), limit=limit)
     call.headers["Live-Position"] = f"{page.position.stream}={page.position.epoch}:{page.position.offset}"
+    # Without the position: it moves with every event, also with those that leave the page as it is.
+    call.validator = (page.items, page.next)
     return page
 
 

@@ -20,7 +20,7 @@ BASE = "/api/v1"
 FIELDS = {  # the members that the contract promises
     "user": {"id", "version", "username", "name", "bio", "avatar"},
     "post": {
-        "id", "version", "author", "text", "visibility", "media", "shared", "created_at", "edited_at", "counts",
+        "id", "version", "author", "text", "visibility", "tags", "media", "shared", "created_at", "edited_at", "counts",
     },
     "comment": {"id", "version", "post_id", "author", "text", "created_at", "edited_at"},
 }  # fmt: skip
@@ -113,6 +113,7 @@ def check_frame(documents: Documents, frame: dict[str, Any]) -> dict[str, Any]:
         assert TIME.fullmatch(frame["at"])
         assert "liked" not in frame["data"]
         assert "relation" not in frame["data"]
+        assert "mentions" not in frame["data"]
         data = documents.asyncapi["x-events"][frame["event"]]["data"]
         Draft202012Validator({**data, "components": documents.asyncapi["components"]}).validate(frame["data"])
         walk(frame["data"])

@@ -10,6 +10,8 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import redis
@@ -137,6 +139,15 @@ class Cluster:
         code, said = await asyncio.to_thread(self.social, *arguments)
         assert code == 0, said
         return said
+
+    @contextmanager
+    def no_worker(self) -> Iterator[None]:
+        """While the body runs, nothing that a commit promised is done."""
+        self._worker.send(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._worker.send(signal.SIGCONT)
 
     def everywhere(self, person: Checked) -> list[Checked]:
         """The same sign-in, once for each web process."""

@@ -54,7 +54,8 @@ async def test_a_new_database_gets_every_table_and_differs_in_nothing(url: str) 
     before, newest = await migrate.revision(url)
     assert before is None
     await migrate.migrate(url)
-    assert await tables(url) == {*metadata.tables, "alembic_version"}
+    shadows = {name for name in await tables(url) if name.startswith("post_words_")}  # of the full-text index of SQLite
+    assert await tables(url) - shadows == {*metadata.tables, "alembic_version"}
     assert await tables(url) >= SEEDED
     assert await migrate.drift(url) == []
     assert await migrate.revision(url) == (newest, newest)

@@ -224,3 +224,97 @@ def test_search_terms_fit_into_their_column(name: str) -> None:
     found = text.terms(name)
     assert found == sorted(set(found))
     assert all(1 <= len(term) <= 30 for term in found)
+
+
+# --- what stands in a text -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("@ada", ["ada"]),
+        ("hi @Ada, (@jonas) and \u201e@zsofi\u201c!", ["ada", "jonas", "zsofi"]),
+        ("@ada @ADA @ada.", ["ada"]),
+        ("ends with @ada.lovelace. Then", ["ada.lovelace"]),
+        (".@ada said", ["ada"]),
+        ("line\n@ada\tx", ["ada"]),
+        ("@gro\u00df", ["gross"]),  # as at sign-up
+        ("@ab", []),
+        ("@" + "x" * 30, ["x" * 30]),
+        ("@" + "x" * 31, []),
+        ("@ada\u00e9", []),
+        ("@ada.\u00e9", []),
+        ("me@ada.org", []),
+        ("me+@ada.org", []),
+        ("@ada@elsewhere.social", []),
+        ("https://example.org/@ada and www.example.org/?by=@ada", []),
+        ("@@ada", []),
+        ("/@ada", []),
+        ("@...", []),
+        ("", []),
+    ],
+)
+def test_a_username_is_named_by_its_sign(words: str, named: list[str]) -> None:
+    assert text.mentions(words) == named
+
+
+def test_a_text_names_so_many_people_and_no_more() -> None:
+    names = [f"somebody{n}" for n in range(text.MOST_MENTIONS + 5)]
+    assert text.mentions(" ".join(f"@{name}" for name in [*names, *names])) == names[: text.MOST_MENTIONS]
+
+
+NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789_.", min_size=3, max_size=30).filter(lambda n: n[-1] != ".")
+
+
+@given(
+    NAMES, st.sampled_from(["", " ", "(", "\n", "\u2014", "\u201c"]), st.sampled_from(["", " ", ")", ",", "!", "\n"])
+)
+def test_every_username_that_does_not_end_with_a_dot_can_be_named(name: str, before: str, after: str) -> None:
+    assert text.mentions(f"{before}@{name}{after}") == [name]
+    assert text.mentions(f"{before}@{name.upper()}{after}") == [name]
+
+
+@given(NAMES, st.text("abcxyz0189._+-", min_size=1, max_size=20).map(lambda name: f"{name}x"))
+def test_no_address_names_anybody(domain: str, local: str) -> None:
+    assert text.mentions(f"to {local}@{domain}") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "tags"),
+    [
+        ("#Tea", ["tea"]),
+        ("#tea, (#milk)\n#TEA!", ["tea", "milk"]),
+        ("#\u00c9tude #e\u0301tude", ["etude"]),
+        ("#2026 #2026er #_ #_a", ["2026er", "_a"]),
+        ("#\u7d75\u6587\u5b57 \uff03\u304c\u3093\u3070\u308b", ["\u7d75\u6587\u5b57", "\u304c\u3093\u3070\u308b"]),
+        ("#\u0939\u093f\u0928\u094d\u0926\u0940", ["\u0939\u093f\u0928\u094d\u0926\u0940"]),  # Hindi, with its virama
+        ("#\ud55c\uad6d\uc5b4", ["\ud55c\uad6d\uc5b4"]),
+        ("#" + "x" * 50 + " #" + "y" * 51, ["x" * 50]),
+        ("a#b ##c &#39; &#x41; C#", []),
+        ("https://example.org/#top www.example.org#top", []),
+        ("#\ufe0f\u20e31", []),  # a keycap
+        ("#", []),
+    ],
+)
+def test_a_tag_is_letters_of_any_script_behind_its_sign(words: str, tags: list[str]) -> None:
+    assert text.tags(words) == tags
+
+
+def test_a_text_has_so_many_tags_and_no_more() -> None:
+    tags = [f"tag{n}" for n in range(text.MOST_TAGS + 5)]
+    assert text.tags(" ".join(f"#{tag}" for tag in [*tags, *tags])) == tags[: text.MOST_TAGS]
+
+
+@given(st.text(max_size=60))
+def test_a_tag_is_its_own_folded_form(typed: str) -> None:
+    tag = text.tag(typed)
+    assert text.tag(tag) == tag
+    assert len(tag) <= text.TAG_LENGTH
+    if tag:
+        assert text.tags(f"x #{tag} y") == [tag]
+
+
+@given(st.text(max_size=80))
+def test_tags_of_anything_are_tags(words: str) -> None:
+    for tag in text.tags(words):
+        assert text.tag(tag) == tag != ""
