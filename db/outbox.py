@@ -210,6 +210,19 @@ async def waiting(connection: AsyncConnection, *, state: str, limit: int) -> lis
     return list(await connection.execute(query))
 
 
+async def of_aggregate(connection: AsyncConnection, aggregate: str) -> list[Record]:
+    """The rows of an aggregate that are pending or parked, ascending ids."""
+    query = select(outbox).where(outbox.c.state.in_(("pending", "parked")), outbox.c.aggregate == aggregate)
+    query = query.with_hint(outbox, PENDING_INDEX, "mysql").with_hint(outbox, PENDING_INDEX, "mariadb")
+    return list(await connection.execute(query.order_by(outbox.c.id)))
+
+
+def payload(row: Record) -> dict[str, Any]:
+    """What a row's job was told."""
+    found: dict[str, Any] = orjson.loads(row.payload)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Backlog:
     """What waits: when the first pending row was made, and how many rows are pending and parked."""

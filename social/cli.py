@@ -122,6 +122,18 @@ def settings() -> None:
         typer.echo(f"SOCIAL_{name.upper():<24} {shown!s:<24} {field.description}")
 
 
+@app.command()
+def why(
+    user: Annotated[str, typer.Option(help="Whose feed: a username or an id.")],
+    post: Annotated[int, typer.Option(min=1, max=2**53 - 1, help="The post's id.")],
+    config: Config = None,
+) -> None:
+    """Say why a post is, or is not, in somebody's feed; exit 1 when there is no such user or post."""
+    from social.why import why as explain
+
+    typer.echo("\n".join(_run(explain(load(file=config), user, post))))
+
+
 @people.command()
 def disable(username: str, config: Config = None) -> None:
     """Switch an account off: hidden from everybody, its connections closed within a second."""
