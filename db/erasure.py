@@ -95,7 +95,7 @@ async def _posts(connection: AsyncConnection, user_id: int, now: datetime) -> in
     query = select(posts.c.id).where(posts.c.author_id == user_id).limit(CHUNK).with_for_update()
     ids = [row.id for row in await connection.execute(query)]
     if ids:
-        shared = select(shares.c.shared_id).where(shares.c.post_id.in_(ids))
+        shared = select(shares.c.shared_id).where(shares.c.post_id.in_(ids), shares.c.shared_id.not_in(ids))
         for row in list(await connection.execute(shared)):
             await _take_back(connection, row.shared_id, {"shares": -1}, now)
         await connection.execute(delete(shares).where(shares.c.post_id.in_(ids)))

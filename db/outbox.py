@@ -7,22 +7,24 @@ holds inside an `aggregate`; `partition` only divides the leases between workers
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Select, Text, cast, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.engine import Record
 from db.schema import outbox, outbox_leases, outbox_workers
 
+Q = TypeVar("Q", bound=Select[Any])
 PARTITIONS = 16
 # Ordered by id with a limit, the optimiser walks the primary key instead: over days of done rows to the pending ones
 # at its end, seconds for a look that takes milliseconds.
 PENDING_INDEX = "FORCE INDEX (ix_outbox_state_id)"
+NAMED = 500  # ids of one statement: named by the thousand, the optimiser reads the whole table instead
 FORMAT = 1  # version of the payloads written here; a worker of the next release still reads this one
 
 
@@ -62,13 +64,13 @@ async def pending(
     now: datetime,
     limit: int,
 ) -> list[Record]:
-    """The oldest rows that are not done, ascending ids, but for those that are held back.
+    """The oldest rows of jobs that keep order, ascending ids, but for those that are held back.
 
     A row that is parked, not yet due, or of a job that is not `known` here (a newer release's) holds back what stands
     behind it in its aggregate, unless its job is one of `commuting`.
     """
     waits = or_(outbox.c.state == "parked", outbox.c.due_at > now, outbox.c.job.not_in(known))
-    held = (
+    held = _hinted(
         select(outbox.c.aggregate, func.min(outbox.c.id).label("first"))
         .where(
             outbox.c.state.in_(("pending", "parked")),  # by the index: done rows are kept for days
@@ -77,10 +79,7 @@ async def pending(
             waits,
         )
         .group_by(outbox.c.aggregate)
-        .with_hint(outbox, PENDING_INDEX, "mysql")
-        .with_hint(outbox, PENDING_INDEX, "mariadb")
-        .subquery()
-    )
+    ).subquery()
     query = (
         select(outbox)
         .outerjoin(held, held.c.aggregate == outbox.c.aggregate)
@@ -88,11 +87,45 @@ async def pending(
             outbox.c.state == "pending",
             outbox.c.partition.in_(partitions),
             outbox.c.due_at <= now,
-            or_(held.c.first.is_(None), outbox.c.id < held.c.first, outbox.c.job.in_(commuting)),
+            outbox.c.job.not_in(commuting),
+            or_(held.c.first.is_(None), outbox.c.id < held.c.first),
         )
     )
-    query = query.with_hint(outbox, PENDING_INDEX, "mysql").with_hint(outbox, PENDING_INDEX, "mariadb")
-    return list(await connection.execute(query.order_by(outbox.c.id).limit(limit)))
+    return list(await connection.execute(_hinted(query).order_by(outbox.c.id).limit(limit)))
+
+
+async def pending_together(
+    connection: AsyncConnection,
+    partitions: Collection[int],
+    *,
+    commuting: Collection[str],
+    resting: Collection[tuple[str, str]],
+    now: datetime,
+    limit: int,
+) -> list[Record]:
+    """The oldest due rows of jobs whose tasks commute, ascending ids, but for the (job, aggregate) that are resting."""
+    query = select(outbox).where(
+        outbox.c.state == "pending",
+        outbox.c.partition.in_(partitions),
+        outbox.c.due_at <= now,
+        outbox.c.job.in_(commuting),
+    )
+    for job in {job for job, _ in resting}:
+        aggregates = [aggregate for of, aggregate in resting if of == job]
+        query = query.where(or_(outbox.c.job != job, outbox.c.aggregate.not_in(aggregates)))
+    return list(await connection.execute(_hinted(query).order_by(outbox.c.id).limit(limit)))
+
+
+def promised(aggregate: ColumnElement[str], job: str, name: str) -> ScalarSelect[Any]:
+    """What the pending rows of a job in an aggregate add up to, by the number that their payloads carry as `name`.
+
+    To be read in one statement with what these rows will change: a statement sees one state of the store.
+    """
+    number = func.json_extract(cast(outbox.c.payload, Text), f"$.{name}")
+    query = select(func.coalesce(func.sum(number), 0)).where(
+        outbox.c.aggregate == aggregate, outbox.c.state == "pending", outbox.c.job == job
+    )
+    return query.scalar_subquery()
 
 
 async def unfinished(connection: AsyncConnection, job: str, *, limit: int) -> list[dict[str, Any]]:
@@ -104,13 +137,17 @@ async def unfinished(connection: AsyncConnection, job: str, *, limit: int) -> li
 
 async def still_pending(connection: AsyncConnection, ids: Collection[int]) -> set[int]:
     """Locks rows and tells which of them nobody has done meanwhile."""
-    query = select(outbox.c.id).where(outbox.c.id.in_(ids), outbox.c.state == "pending").with_for_update()
-    return {row.id for row in await connection.execute(query)}
+    found: set[int] = set()
+    for part in _parts(ids):
+        query = select(outbox.c.id).where(outbox.c.id.in_(part), outbox.c.state == "pending").with_for_update()
+        found.update(row.id for row in await connection.execute(query))
+    return found
 
 
 async def mark_done(connection: AsyncConnection, ids: Collection[int], now: datetime) -> None:
     """Marks rows done, by primary key."""
-    await connection.execute(update(outbox).where(outbox.c.id.in_(ids)).values(state="done", done_at=now))
+    for part in _parts(ids):
+        await connection.execute(update(outbox).where(outbox.c.id.in_(part)).values(state="done", done_at=now))
 
 
 async def mark_failed(
@@ -129,6 +166,13 @@ async def mark_failed(
     )
 
 
+async def settle_parked(connection: AsyncConnection, aggregate: str, job: str, now: datetime) -> None:
+    """Marks parked rows of a job done: what they promised has been brought about otherwise."""
+    query = select(outbox.c.id).where(outbox.c.aggregate == aggregate, outbox.c.state == "parked", outbox.c.job == job)
+    ids = [row.id for row in await connection.execute(query.with_for_update())]
+    await mark_done(connection, ids, now)
+
+
 async def drop_done(connection: AsyncConnection, before: datetime, *, limit: int) -> int:
     """Deletes up to `limit` rows done before a moment; returns how many."""
     query = select(outbox.c.id).where(outbox.c.state == "done", outbox.c.done_at < before).limit(limit)
@@ -136,6 +180,16 @@ async def drop_done(connection: AsyncConnection, before: datetime, *, limit: int
     if ids:
         await connection.execute(delete(outbox).where(outbox.c.id.in_(ids)))
     return len(ids)
+
+
+def _parts(ids: Collection[int]) -> Iterator[list[int]]:
+    """The ids, ascending, as many at a time as one statement names."""
+    ordered = sorted(ids)
+    return (ordered[start : start + NAMED] for start in range(0, len(ordered), NAMED))
+
+
+def _hinted(query: Q) -> Q:
+    return query.with_hint(outbox, PENDING_INDEX, "mysql").with_hint(outbox, PENDING_INDEX, "mariadb")
 
 
 # --- leases ----------------------------------------------------------------------------------------------------------
@@ -240,8 +294,7 @@ async def backlog(connection: AsyncConnection) -> Backlog:
     )
     counts = {row.state: int(row.rows) for row in counted}
     first = select(outbox.c.created_at).where(outbox.c.state == "pending").order_by(outbox.c.id).limit(1)
-    first = first.with_hint(outbox, PENDING_INDEX, "mysql").with_hint(outbox, PENDING_INDEX, "mariadb")
-    oldest = (await connection.execute(first)).scalar()
+    oldest = (await connection.execute(_hinted(first))).scalar()
     return Backlog(oldest, counts.get("pending", 0), counts.get("parked", 0))
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
+    FromClause,
+    ScalarSelect,
     and_,
     bindparam,
     case,
@@ -22,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from db import outbox
 from db.dialect import translate
 from db.engine import Record, new_id
 from db.errors import DuplicateKey
@@ -85,6 +88,18 @@ _AS_SEEN = (
     .outerjoin(likes, and_(likes.c.post_id == posts.c.id, likes.c.user_id == _VIEWER))
     .where(posts.c.id.in_(bindparam("ids", expanding=True)))
 )
+
+COUNTED = ("likes", "comments", "shares")
+
+
+def _promised(name: str) -> ScalarSelect[Any]:
+    """What the outbox still owes a counter of the post `:post`, whose aggregate is `:aggregate`."""
+    return outbox.promised(bindparam("aggregate"), "refresh_counts", name)
+
+
+# One statement, so that a counter that is brought up to date meanwhile is not added up twice; built once, because
+# building it costs more than running it.
+SETTLED_LIKES = select(post_counts.c.likes + _promised("likes")).where(post_counts.c.post_id == bindparam("post"))
 
 
 # --- posts -----------------------------------------------------------------------------------------------------------
@@ -290,20 +305,6 @@ async def likers(connection: AsyncConnection, post_id: int, *, before: int, limi
     return list(await connection.execute(query.order_by(likes.c.id.desc()).limit(limit)))
 
 
-async def count_rows(connection: AsyncConnection, post_id: int) -> dict[str, int]:
-    """What a post's counters must say, counted from the rows: {likes, comments, shares}."""
-    like_rows = select(func.count()).select_from(likes).where(likes.c.post_id == post_id, likes.c.active.is_(True))
-    comment_rows = (
-        select(func.count()).select_from(comments).where(comments.c.post_id == post_id, comments.c.deleted_at.is_(None))
-    )
-    share_rows = select(func.count()).select_from(shares).where(shares.c.shared_id == post_id)
-    return {
-        "likes": int((await connection.execute(like_rows)).scalar_one()),
-        "comments": int((await connection.execute(comment_rows)).scalar_one()),
-        "shares": int((await connection.execute(share_rows)).scalar_one()),
-    }
-
-
 async def acts_given(
     connection: AsyncConnection, user_id: int, authors: Collection[int], *, since: datetime, comment_counts: int
 ) -> dict[int, int]:
@@ -323,6 +324,78 @@ async def acts_given(
         for row in await connection.execute(query):
             given[row.author_id] = given.get(row.author_id, 0) + weight * row.acts
     return given
+
+
+async def settled_likes(connection: AsyncConnection, post_id: int) -> int:
+    """The likes of a post: its counter and all that is still promised to it. Costs what is promised, not the likes."""
+    result = await connection.execute(SETTLED_LIKES, {"post": post_id, "aggregate": f"post:{post_id}"})
+    return int(result.scalar_one())
+
+
+# --- counters compared with the rows ---------------------------------------------------------------------------------
+
+
+def _rows(table: FromClause, *where: ColumnElement[bool]) -> ScalarSelect[Any]:
+    return select(func.count()).select_from(table).where(*where).scalar_subquery()
+
+
+# What each counter has to tell. A share counts while the post that shares is there.
+ROWS = {
+    "likes": _rows(likes, likes.c.post_id == bindparam("post"), likes.c.active.is_(True)),
+    "comments": _rows(comments, comments.c.post_id == bindparam("post"), comments.c.deleted_at.is_(None)),
+    "shares": _rows(
+        shares.join(posts, posts.c.id == shares.c.post_id),
+        shares.c.shared_id == bindparam("post"),
+        posts.c.deleted_at.is_(None),
+    ),
+}
+# Of a person who is being erased the rows go without being taken back: so do the counters, a little later.
+COMPARED = (
+    select(
+        *(post_counts.c[name].label(f"stored_{name}") for name in COUNTED),
+        *(_promised(name).label(f"promised_{name}") for name in COUNTED),
+        *(rows.label(f"rows_{name}") for name, rows in ROWS.items()),
+    )
+    .select_from(
+        post_counts.join(posts, posts.c.id == post_counts.c.post_id).join(users, users.c.id == posts.c.author_id)
+    )
+    .where(post_counts.c.post_id == bindparam("post"), users.c.state != "erasing")
+)
+
+
+async def compare_counts(connection: AsyncConnection, post_id: int) -> dict[str, tuple[int, int]] | None:
+    """counter -> (it with all that is still promised to it, the rows it has to tell), both of one moment.
+
+    None when there is no such post, or its author is being erased.
+    """
+    found = await connection.execute(COMPARED, {"post": post_id, "aggregate": f"post:{post_id}"})
+    row = found.mappings().first()
+    if row is None:
+        return None
+    return {
+        name: (int(row[f"stored_{name}"]) + int(row[f"promised_{name}"]), int(row[f"rows_{name}"])) for name in COUNTED
+    }
+
+
+async def repair_counts(connection: AsyncConnection, post_id: int, now: datetime) -> bool:
+    """Brings a post's counters to its rows, whatever is promised besides; False when nothing was wrong.
+
+    What is parked of them counts as done: it is among the rows. The lock keeps two auditors from repairing the same
+    difference; whoever likes meanwhile changes rows and promise alike, and the difference stays what it is.
+    """
+    await outbox.settle_parked(connection, f"post:{post_id}", "refresh_counts", now)
+    await connection.execute(select(post_counts.c.post_id).where(post_counts.c.post_id == post_id).with_for_update())
+    compared = await compare_counts(connection, post_id) or {}
+    wrong = {name: counted - told for name, (told, counted) in compared.items() if counted != told}
+    if wrong:
+        await add_counts(connection, post_id, wrong)
+    return bool(wrong)
+
+
+async def count_rows(connection: AsyncConnection, post_id: int) -> dict[str, int]:
+    """What a post's counters must say once nothing is promised to them: {likes, comments, shares}."""
+    query = select(*(rows.label(name) for name, rows in ROWS.items()))
+    return dict((await connection.execute(query, {"post": post_id})).mappings().one())
 
 
 # --- everything of one person ----------------------------------------------------------------------------------------

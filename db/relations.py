@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, and_, delete, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.mysql import insert as mysql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -94,7 +94,7 @@ async def lock_meta(connection: AsyncConnection, a: int, b: int) -> dict[int, Re
 
 
 async def change_meta(connection: AsyncConnection, ids: Collection[int], *, friends: int) -> None:
-    """Adds `friends` (+1, 0, -1) to each user's number of friends and raises the relation version."""
+    """Adds `friends` to each user's number of friends and raises the relation version."""
     await connection.execute(
         update(relation_meta)
         .where(relation_meta.c.user_id.in_(ids))
@@ -192,6 +192,40 @@ async def friends_of_each(connection: AsyncConnection, user_ids: Collection[int]
         for row in await connection.execute(query.where(mine.in_(user_ids), friendships.c.state == "friends")):
             found[row.mine].append(row.other)
     return found
+
+
+def _friend_rows(user_id: ColumnElement[int]) -> ColumnElement[int]:
+    """The number of a person's friendships, counted; each half uses an index."""
+    low, high = (
+        select(func.count())
+        .select_from(friendships)
+        .where(mine == user_id, friendships.c.state == "friends")
+        .scalar_subquery()
+        for mine in (friendships.c.low_id, friendships.c.high_id)
+    )
+    return low + high
+
+
+async def compare_friends(connection: AsyncConnection, user_id: int) -> tuple[int, int] | None:
+    """(number of friends as stored, as counted), both of one moment; None when there is no such person."""
+    query = select(relation_meta.c.friends, _friend_rows(literal(user_id)).label("counted"))
+    row = (await connection.execute(query.where(relation_meta.c.user_id == user_id))).first()
+    return None if row is None else (row.friends, int(row.counted))
+
+
+async def repair_friends(connection: AsyncConnection, user_id: int) -> bool:
+    """Brings the number of friends to the friendships; False when nothing was wrong.
+
+    Whoever makes or ends a friendship has this row locked when that commits, and adds to what it says.
+    """
+    await connection.execute(
+        select(relation_meta.c.user_id).where(relation_meta.c.user_id == user_id).with_for_update()
+    )
+    compared = await compare_friends(connection, user_id)
+    if compared is None or compared[0] == compared[1]:
+        return False
+    await change_meta(connection, [user_id], friends=compared[1] - compared[0])
+    return True
 
 
 async def pairs_of(connection: AsyncConnection, user_id: int, *, limit: int) -> list[tuple[int, int]]:

@@ -280,6 +280,7 @@ outbox = Table(
     Column("fault", String(500), nullable=True),
     CheckConstraint("state IN ('pending', 'done', 'parked')", name="state"),
     Index(None, "state", "id"),
+    Index(None, "aggregate", "state"),  # what is promised to one post
     Index(None, "state", "done_at"),
     **AUTO,
 )

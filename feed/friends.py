@@ -54,6 +54,8 @@ async def ask(stores: Stores, user_id: int, other_id: int) -> Friendship:
         now = stores.clock()
         if pair.state == "none":
             await relations.set_pair(connection, user_id, other_id, state="requested", asked_by=user_id, now=now)
+            await relations.lock_meta(connection, user_id, other_id)
+            await relations.change_meta(connection, (user_id, other_id), friends=0)
             await _promise(stores, connection, user_id, other_id, [_tell("friend.requested", user_id, other_id)])
             return Friendship("requested"), []
         metas = await relations.lock_meta(connection, user_id, other_id)
@@ -76,9 +78,10 @@ async def remove(stores: Stores, user_id: int, other_id: int) -> None:
     _not_oneself(user_id, other_id)
 
     async def work(connection: AsyncConnection) -> list[Revocation]:
-        await _lock_visible(stores, connection, user_id, other_id)
-        if not await _separate(stores, connection, user_id, other_id):
+        pair = await _lock_visible(stores, connection, user_id, other_id)
+        if pair.state == "none":
             return []
+        await _separate(stores, connection, user_id, other_id, pair)
         await _promise(stores, connection, user_id, other_id, _both("friend.removed", user_id, other_id))
         return [await stores.revoke(connection, "parted", user_id, other_id)]
 
@@ -90,15 +93,13 @@ async def block(stores: Stores, user_id: int, other_id: int) -> None:
     _not_oneself(user_id, other_id)
 
     async def work(connection: AsyncConnection) -> list[Revocation]:
-        await relations.lock_pair(connection, user_id, other_id, stores.clock())
+        pair = await relations.lock_pair(connection, user_id, other_id, stores.clock())
         if await relations.has_block(connection, user_id, other_id):
             return []
         if not (await Audience.load(connection, user_id, [other_id])).sees_person(other_id):
             raise NotFound("person")  # one who blocks the user answers like nobody
         await relations.add_block(connection, user_id, other_id, stores.clock())
-        await _separate(stores, connection, user_id, other_id)
-        await relations.lock_meta(connection, user_id, other_id)
-        await relations.change_meta(connection, (user_id, other_id), friends=0)
+        await _separate(stores, connection, user_id, other_id, pair)
         await _promise(stores, connection, user_id, other_id, _both("author.hidden", user_id, other_id))
         return [await stores.revoke(connection, "parted", user_id, other_id)]
 
@@ -115,6 +116,8 @@ async def unblock(stores: Stores, user_id: int, other_id: int) -> None:
                 raise NotFound("person")
             return []
         await relations.lock_pair(connection, user_id, other_id, stores.clock())
+        if not await relations.has_block(connection, user_id, other_id):
+            return []  # taken back at the same moment by another request
         await relations.remove_block(connection, user_id, other_id)
         await relations.lock_meta(connection, user_id, other_id)
         await relations.change_meta(connection, (user_id, other_id), friends=0)
@@ -190,17 +193,13 @@ async def _lock_visible(stores: Stores, connection: AsyncConnection, user_id: in
     return pair
 
 
-async def _separate(stores: Stores, connection: AsyncConnection, user_id: int, other_id: int) -> bool:
-    """Makes strangers of a locked pair, whatever they were; False when they were strangers."""
-    now = stores.clock()
-    pair = await relations.lock_pair(connection, user_id, other_id, now)
-    if pair.state == "none":
-        return False
-    await relations.set_pair(connection, user_id, other_id, state="none", asked_by=None, now=now)
-    if pair.state == "friends":
-        await relations.lock_meta(connection, user_id, other_id)
-        await relations.change_meta(connection, (user_id, other_id), friends=-1)
-    return True
+async def _separate(stores: Stores, connection: AsyncConnection, user_id: int, other_id: int, pair: Any) -> None:
+    """Ends whatever is between the two of a locked pair."""
+    if pair.state != "none":
+        now = stores.clock()
+        await relations.set_pair(connection, user_id, other_id, state="none", asked_by=None, now=now)
+    await relations.lock_meta(connection, user_id, other_id)
+    await relations.change_meta(connection, (user_id, other_id), friends=-1 if pair.state == "friends" else 0)
 
 
 def _tell(kind: str, about: int, to: int) -> tuple[str, dict[str, Any]]:

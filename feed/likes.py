@@ -31,8 +31,8 @@ async def set_like(stores: Stores, user_id: int, post_id: int, *, active: bool) 
         if changed:
             change = {"post_id": post_id, "likes": 1 if active else -1}
             await outbox.add(connection, aggregate(post_id), [("refresh_counts", change)], now)
-        # Counted from the edges: exact for the caller, whatever the counter still has to catch up with.
-        return Liked((await posts.count_rows(connection, post_id))["likes"], active)
+        # Exact for the caller, whatever the counter still has to catch up with.
+        return Liked(await posts.settled_likes(connection, post_id), active)
 
     return await stores.commit(work)
 

@@ -93,6 +93,12 @@ OUTBOX_PENDING = _gauge("outbox_pending", "Rows that wait; NaN while it is not k
 OUTBOX_PARKED = _gauge("outbox_parked", "Rows that an operator has to look at; NaN while it is not known.")
 
 
+# --- the auditor ------------------------------------------------------------------------------------------------------
+
+AUDIT_CHECKED = _counter("audit_checked_total", "Objects compared with the rows that they are derived from.", "kind")
+AUDIT_DRIFT = _counter("audit_drift_total", "Objects that were found to be wrong.", "kind")
+
+
 def outbox_seen(*, oldest: float, pending: float, parked: float) -> None:
     """Sets what a look at the outbox found: seconds and counts."""
     OUTBOX_OLDEST.set(oldest)

@@ -34,7 +34,9 @@ app.add_typer(people, name="people")
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML); default $SOCIAL_CONFIG.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
-Engines = Annotated[str, typer.Option(help="`embedded`: a Valkey and an SQLite file of its own.")]
+Engines = Annotated[
+    str, typer.Option(help="`embedded`: a Valkey and an SQLite file of its own; `system`: a private MariaDB and Redis.")
+]
 Data = Annotated[Path | None, typer.Option(help="Folder that holds all state of the embedded engines.")]
 
 
@@ -132,6 +134,19 @@ def why(
     from social.why import why as explain
 
     typer.echo("\n".join(_run(explain(load(file=config), user, post))))
+
+
+@app.command()
+def audit(
+    share: Annotated[float, typer.Option(min=0.0, max=1.0, help="How much of everything is compared; 1 = all.")] = 0.01,
+    config: Config = None,
+) -> None:
+    """Compare counters with their rows, now; repair what differs."""
+    from social.audit import report
+
+    settings = load(file=config)
+    _logging(settings)
+    typer.echo("\n".join(_run(report(settings, share))))
 
 
 @people.command()
@@ -290,6 +305,19 @@ def stalled(
             engines=engines,
         )
     )
+
+
+@bench.command()
+def likes(
+    people: Annotated[int, typer.Option(min=1, help="People, each with one like.")] = 10_000,
+    at_once: Annotated[int, typer.Option(min=1, help="Requests on their way at any time.")] = 32,
+    engines: Engines = "system",
+) -> None:
+    """Many people like one post as fast as they can: likes/s, counter updates/s, and when the counter is exact."""
+    from social.bench.likes import run
+
+    _logging(load())
+    _bench(run(count=people, at_once=at_once, engines=engines))
 
 
 def main() -> None:

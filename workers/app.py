@@ -8,7 +8,7 @@ from collections.abc import Callable
 from feed import garbage
 from feed.background import Background
 from feed.stores import Stores
-from workers import clean_up
+from workers import audit, clean_up
 from workers.dispatch import Dispatcher
 
 
@@ -20,6 +20,7 @@ async def work(stores: Stores, *, ready: Callable[[], None], until: asyncio.Even
     background.keep("nudge", stores.nudge.run)
     background.keep("garbage", garbage.keep_collecting)
     background.keep("clean_up", lambda: clean_up.run(stores))
+    background.keep("audit", lambda: audit.run(stores, lambda: dispatcher.part))
     ready()
     await until.wait()
     await background.stop()

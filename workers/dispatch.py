@@ -3,6 +3,7 @@
     lease      partitions are leased for LEASE seconds and renewed at a third of it; a fence grows with every owner
     choose     the oldest rows that are not done; of each aggregate the leading ones that are due
     do         jobs that commute: all their tasks at once; others: one task per aggregate at a time
+    rest       an aggregate whose job wants a pause is left alone for it: its rows wait in the outbox and hold up nobody
     mark       one transaction: the batch's MySQL effects, the check of the fences, the done-marks of what is pending
     fail       the task waits longer each time, its aggregate behind it; after PARK_AFTER attempts it is parked
 
@@ -15,15 +16,14 @@ import asyncio
 import random
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import outbox
 from db import redis as keys
-from db.engine import Record
 from db.errors import SocialError, StoreUnavailable
 from feed.background import Background
 from feed.stores import Stores
@@ -33,7 +33,9 @@ log = structlog.get_logger(__name__)
 
 LEASE = 10.0  # seconds; also the longest that a dead worker's partitions stand still
 POLL = 0.25  # seconds between looks at the outbox when no nudge comes, jittered
-BATCH = 500  # rows of one look
+BATCH = 500  # rows of one look that are done one by one
+TOGETHER = 5000  # rows of one look that are done together: all that a hot post gets in a pause, and some arrears
+LOOK_PAUSE = 0.01  # seconds after a look that found nothing while counts rest: each of their nudges would make a look
 BATCH_WITHIN = 3.0  # seconds after which a batch begins nothing new: new arrivals must not wait for a long tail
 AT_ONCE = 16  # tasks that run side by side
 PARK_AFTER = 10  # attempts at a task whose fault is not a passing one
@@ -52,9 +54,15 @@ class Dispatcher:
         self._commuting = [name for name, job in self._jobs.items() if job.within is not None]
         self._nudged = asyncio.Event()
         self._fences: dict[int, int] = {}
+        self._resting: dict[tuple[str, str], datetime] = {}  # (job, aggregate) -> until when
         self._done: list[Task] = []
         self._lost: set[int] = set()
         self._marking = asyncio.Lock()
+
+    @property
+    def part(self) -> float:
+        """Which part of all partitions this worker holds, 0 to 1."""
+        return len(self._fences) / outbox.PARTITIONS
 
     def start(self, background: Background) -> None:
         """Starts the loops, owned by `background`."""
@@ -68,6 +76,9 @@ class Dispatcher:
             self._nudged.clear()
             if not await self.step():
                 wait = POLL * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+                if self._resting:
+                    await asyncio.sleep(LOOK_PAUSE)
+                    wait = min(wait, self._rest_left())
                 try:
                     await asyncio.wait_for(self._nudged.wait(), wait)
                 except TimeoutError:
@@ -82,16 +93,22 @@ class Dispatcher:
         if not fences:
             return 0
         now = self._stores.clock()
+        self._resting = {one: until for one, until in self._resting.items() if until > now}
         async with self._stores.sql.read() as connection:
-            rows = await outbox.pending(
+            together = await outbox.pending_together(
+                connection, sorted(fences), commuting=self._commuting, resting=self._resting, now=now, limit=TOGETHER
+            )
+            ordered = await outbox.pending(
                 connection, sorted(fences), known=self._jobs, commuting=self._commuting, now=now, limit=BATCH
             )
-        commuting, ordered = self._choose(rows)
+        commuting: dict[str, list[Task]] = defaultdict(list)
+        for row in together:
+            commuting[row.job].append(Task.of(row))
         for job, tasks in commuting.items():
             await self._do_together(job, tasks, fences)
         if ordered:
-            await self._do_each(ordered, fences)
-        return sum(map(len, commuting.values())) + len(ordered)
+            await self._do_each([(row.job, Task.of(row)) for row in ordered], fences)
+        return len(together) + len(ordered)
 
     async def hold_leases(self) -> None:
         """Renews the leases, takes free ones, gives back what is above this worker's share."""
@@ -106,21 +123,21 @@ class Dispatcher:
         except StoreUnavailable as error:
             log.warning("leases_not_released", cause=str(error))
 
-    def _choose(self, rows: Sequence[Record]) -> tuple[dict[str, list[Task]], list[tuple[str, Task]]]:
-        """(job -> tasks that commute, [(job, task)] in the order of ids)."""
-        commuting: dict[str, list[Task]] = defaultdict(list)
-        ordered: list[tuple[str, Task]] = []
-        for row in rows:
-            if row.job in self._commuting:
-                commuting[row.job].append(Task.of(row))
-            else:
-                ordered.append((row.job, Task.of(row)))
-        return commuting, ordered
+    def _rest_left(self) -> float:
+        """Seconds until the first resting aggregate may be looked at again."""
+        return max(0.0, (min(self._resting.values()) - self._stores.clock()).total_seconds())
+
+    def _rest(self, name: str, aggregates: Iterable[str]) -> None:
+        """Leaves aggregates alone for the pause of the job that has just been done."""
+        if self._jobs[name].pause:
+            until = self._stores.clock() + timedelta(seconds=self._jobs[name].pause)
+            self._resting.update(((name, aggregate), until) for aggregate in aggregates)
 
     async def _do_together(self, name: str, tasks: list[Task], fences: dict[int, int]) -> None:
         """A batch whose effects are one transaction; when it fails, aggregate by aggregate, to find the faulty one."""
         try:
-            await self._finish(self._jobs[name], tasks, fences)
+            lost = await self._finish(self._jobs[name], tasks, fences)
+            self._rest(name, {task.aggregate for task in tasks if task.id not in lost})
         except StoreUnavailable:
             raise
         except Exception as error:

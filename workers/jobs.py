@@ -44,6 +44,7 @@ class Job:
     within  effects inside MySQL, all tasks of a batch together, in the transaction that marks them done
     after   best-effort announcements once that transaction has committed
     lane    tasks of one lane are done one after the other, over aggregates: an author's posts arrive in order
+    pause   seconds for which an aggregate rests once its tasks have been done; what comes meanwhile is done together
     Tasks of a job with `within` commute, so they need not wait for their turn in the aggregate.
     """
 
@@ -51,6 +52,7 @@ class Job:
     within: Callable[[AsyncConnection, Sequence[Task]], Awaitable[None]] | None = None
     after: Callable[[Stores, Sequence[Task]], Awaitable[None]] | None = None
     lane: Callable[[Task], str] | None = None
+    pause: float = 0.0
 
 
 def table() -> dict[str, Job]:
@@ -61,7 +63,7 @@ def table() -> dict[str, Job]:
         "fan_out_post": Job(each=fan_out_post.FanOut().run, lane=fan_out_post.lane),
         "publish_comment": Job(each=publish_comment.run),
         "tell_relation": Job(each=tell_relation.run),
-        "refresh_counts": Job(within=refresh_counts.write, after=refresh_counts.announce),
+        "refresh_counts": Job(within=refresh_counts.write, after=refresh_counts.announce, pause=refresh_counts.PAUSE),
         "tell_shares": Job(each=tell_shares.run),
         "erase_user": Job(each=erase_user.run),
     }

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import posts
-from feed import streams
+from feed import counts
 from feed.stores import Stores
 from workers.jobs import Task
 
-NAMES = ("likes", "comments", "shares")
+PAUSE = 0.1  # seconds between two updates of one post's counters: ten a second are more than anybody sees (four)
 
 
 async def write(connection: AsyncConnection, tasks: Sequence[Task]) -> None:
     """Adds up the changes of a batch, one UPDATE per post."""
     deltas: dict[int, Counter[str]] = defaultdict(Counter)
     for task in tasks:
-        for name in NAMES:
+        for name in posts.COUNTED:
             if name in task.payload:
                 deltas[task.payload["post_id"]][name] += task.payload[name]
     for post_id in sorted(deltas):
@@ -31,18 +30,4 @@ async def write(connection: AsyncConnection, tasks: Sequence[Task]) -> None:
 
 async def announce(stores: Stores, tasks: Sequence[Task]) -> None:
     """Tells the nodes where somebody watches these posts their latest numbers."""
-    ids = {task.payload["post_id"] for task in tasks}
-    async with stores.sql.read() as connection:
-        rows = await posts.counts(connection, ids)
-    latest = {
-        str(row.post_id): {
-            "version": row.version,
-            "likes": row.likes,
-            "comments": row.comments,
-            "shares": row.shares,
-        }
-        for row in rows.values()
-    }
-    if latest:
-        message = b"counts\n" + msgspec.json.encode(latest)
-        await stores.streams.whisper([streams.post(post_id) for post_id in rows], "w:", message)
+    await counts.tell(stores, {task.payload["post_id"] for task in tasks})

@@ -2,6 +2,7 @@
 
 hello     commit -> frame, everything in one process
 resume    all clients of one node are cut and come back at once
+likes     many people like one post as fast as they can
 stalled   some readers stop reading; what the others notice of it
 
 site      the engines, a node and a worker as children, and what they cost

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol
 
 import msgspec
 import orjson
@@ -30,11 +30,9 @@ from social import guard
 from social.bench.figures import raise_descriptor_limit
 from social.bench.node import Counted
 from social.bench.sampler import read, report
-from social.chaos.engines import Engine, MariaDB, RedisServer
+from social.chaos.engines import MariaDB, RedisServer
 from social.embedded import StartupRefused
 from social.up import Engines as EmbeddedEngines
-
-E = TypeVar("E", bound=Engine)
 
 READY_WITHIN = 30.0  # seconds until a child says that it is ready; seen 1, the rest is for a busy machine
 TOLD_WITHIN = 20.0  # seconds until the node's counts are there: its loop may be late while thousands come back
@@ -56,30 +54,24 @@ class Engines(Protocol):
 
 
 class SystemEngines:
-    """A private MariaDB and a private Redis."""
+    """A private MariaDB and Redis of the system's packages."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._running: list[Engine] = []
+        self._mariadb = MariaDB(folder / "mariadb")
+        self._redis = RedisServer(folder / "redis")
 
     def start(self, settings: Settings) -> Settings:
         """Starts both. Raises EngineMissing, EngineFailed."""
-        mariadb = self._started(MariaDB(self._folder / "mariadb"))
-        redis = self._started(RedisServer(self._folder / "redis"))
-        return settings.model_copy(
-            update={"database_url": SecretStr(mariadb.create("social")), "redis_url": SecretStr(redis.url)}
-        )
+        for engine in (self._mariadb, self._redis):
+            engine.folder.mkdir()
+            engine.start()
+        urls = {"database_url": self._mariadb.create("social"), "redis_url": self._redis.url}
+        return settings.model_copy(update={name: SecretStr(url) for name, url in urls.items()})
 
     def stop(self) -> None:
         """Ends both."""
-        for engine in self._running:
-            engine.stop()
-
-    def _started(self, engine: E) -> E:
-        engine.folder.mkdir()
-        self._running.append(engine)
-        engine.start()
-        return engine
+        self._redis.stop()
+        self._mariadb.stop()
 
 
 def engines_of(kind: str, folder: Path) -> Engines:

@@ -6,8 +6,8 @@ Jobs and the clock are the test's own. Every test begins with an empty outbox an
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,6 +26,7 @@ from feed.stores import Stores
 from workers import dispatch, refresh_counts
 from workers.dispatch import BACKOFF, BATCH, LEASE, PARK_AFTER, Dispatcher
 from workers.jobs import Job, Task
+from workers.refresh_counts import PAUSE
 
 START = datetime(2026, 11, 21, 3, tzinfo=UTC)
 
@@ -115,7 +116,7 @@ async def desk(opened: Stores, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     free = update(schema.outbox_leases).values(owner="", fence=0, expires_at=long_ago)
     await opened.sql.write(lambda c: c.execute(free))
     clock = Clock()
-    desk = Desk(dataclasses.replace(opened, clock=clock), clock)
+    desk = Desk(replace(opened, clock=clock), clock)
     monkeypatch.setattr(dispatch, "table", lambda: desk.jobs)
     with capture_logs():  # a failing task is logged with its stack: half a second of rendering each
         yield desk
@@ -310,7 +311,7 @@ async def counts(stores: Stores, post_id: int) -> tuple[int, int]:
 
 @pytest.fixture
 def real_counts(desk: Desk) -> None:
-    desk.jobs["refresh_counts"] = Job(within=refresh_counts.write, after=refresh_counts.announce)
+    desk.jobs["refresh_counts"] = Job(within=refresh_counts.write, after=refresh_counts.announce, pause=PAUSE)
 
 
 async def like(desk: Desk, post_id: int, times: int, change: int = 1) -> None:
@@ -379,6 +380,101 @@ async def test_a_counter_that_its_constraint_refuses_stops_neither_others_nor_th
     assert (await counts(desk.stores, bad))[0] == 0
     assert await desk.states(f"post:{bad}") == ["pending"]
     assert (await desk.rows())[0].attempts == 1
+
+
+# --- rest ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("real_counts")
+async def test_a_counter_rests_between_two_updates_and_then_takes_all_that_waits(desk: Desk) -> None:
+    post_id = await a_post(desk.stores)
+    dispatcher = Dispatcher(desk.stores)
+    version = (await counts(desk.stores, post_id))[1]
+    await like(desk, post_id, 1)
+    await look(dispatcher)
+    assert await counts(desk.stores, post_id) == (1, version + 1)
+    many = BATCH + outbox.NAMED + 1  # more than one look used to take, and than one statement names
+    await like(desk, post_id, many)
+    desk.clock.forward(PAUSE * 0.9)
+    assert await look(dispatcher, 3) == 0
+    assert await counts(desk.stores, post_id) == (1, version + 1)
+    desk.clock.forward(PAUSE * 0.1)
+    assert await look(dispatcher) == many
+    assert await counts(desk.stores, post_id) == (1 + many, version + 2)
+
+
+@pytest.mark.usefixtures("real_counts")
+async def test_a_storm_of_likes_is_at_most_ten_updates_a_second(desk: Desk) -> None:
+    post_id = await a_post(desk.stores)
+    dispatcher = Dispatcher(desk.stores)
+    version = (await counts(desk.stores, post_id))[1]
+    for _ in range(50):
+        await like(desk, post_id, 20)
+        await dispatcher.hold_leases()
+        await dispatcher.step()
+        desk.clock.forward(0.02)
+    assert 5 <= (await counts(desk.stores, post_id))[1] - version <= 10
+    desk.clock.forward(PAUSE)
+    await look(dispatcher)
+    assert (await counts(desk.stores, post_id))[0] == 1000
+
+
+@pytest.mark.usefixtures("real_counts")
+async def test_a_resting_crowd_fills_nobodys_look(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "TOGETHER", 5)
+    monkeypatch.setattr(dispatch, "BATCH", 5)
+    desk.job()
+    hot, other = await a_post(desk.stores), await a_post(desk.stores)
+    dispatcher = Dispatcher(desk.stores)
+    await like(desk, hot, 1)
+    await look(dispatcher)
+    await like(desk, hot, 20)
+    await like(desk, other, 2)
+    await desk.promise(f"post:{hot}", 1)
+    await desk.promise("post:0", 2)
+    assert await look(dispatcher) == 4
+    assert desk.done == [(f"post:{hot}", 1), ("post:0", 2)]
+    assert [(await counts(desk.stores, post_id))[0] for post_id in (hot, other)] == [1, 2]
+
+
+@pytest.mark.usefixtures("real_counts")
+async def test_what_waits_for_the_end_of_a_rest_outlives_the_worker(desk: Desk) -> None:
+    post_id = await a_post(desk.stores)
+    killed, heir = Dispatcher(desk.stores), Dispatcher(desk.stores)
+    await like(desk, post_id, 1)
+    await look(killed)
+    await like(desk, post_id, 30)
+    assert await look(killed) == 0
+    desk.clock.forward(LEASE + 1)  # it does nothing more, and gives nothing back
+    await look(heir)
+    assert (await counts(desk.stores, post_id))[0] == 31
+
+
+@pytest.mark.usefixtures("real_counts")
+async def test_the_end_of_a_rest_wakes_the_dispatcher(
+    opened: Stores, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a poll nor a nudge comes: only the end of the rest is left to wake it."""
+    monkeypatch.setattr(dispatch, "POLL", 3600.0)
+    post_id = await a_post(desk.stores)
+    dispatcher = Dispatcher(opened)  # on real time
+    await dispatcher.hold_leases()
+    dispatcher._rest("refresh_counts", [f"post:{post_id}"])
+    await like(desk, post_id, 3)
+    counted = asyncio.Event()
+
+    async def after(_stores: Stores, _tasks: Sequence[Task]) -> None:
+        counted.set()
+
+    dispatcher._jobs["refresh_counts"] = replace(desk.jobs["refresh_counts"], after=after)
+    running = asyncio.create_task(dispatcher.run())
+    try:
+        async with asyncio.timeout(10):
+            await counted.wait()
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+    assert (await counts(desk.stores, post_id))[0] == 3
 
 
 # --- leases ----------------------------------------------------------------------------------------------------------
@@ -478,12 +574,14 @@ async def test_effects_happen_once_while_leases_move_from_hand_to_hand(desk: Des
         for post_id in post_ids:
             await like(desk, post_id, 2)
         await asyncio.gather(*(worker.step() for worker in workers))
+        desk.clock.forward(PAUSE)
         if round_ % 3 == 2:
             desk.clock.forward(LEASE + 1)  # everybody's leases run out; whoever looks first takes over
             for worker in reversed(workers):
                 await look(worker)
     for _ in range(6):
         await asyncio.gather(*(look(worker) for worker in workers))
+        desk.clock.forward(PAUSE)
     assert [(await counts(desk.stores, post_id))[0] for post_id in post_ids] == [16] * 6
     assert {row.state for row in await desk.rows()} == {"done"}
 
