@@ -275,7 +275,8 @@ def feed(
     if profile is not None and len(parts) != 1:
         raise typer.BadParameter("A profile is of one --part.", param_hint="--profile")
     _logging(load())
-    _bench(run(Plan(parts, posts=posts, pages=pages, rounds=rounds, samples=samples, profile=profile)))
+    plan = Plan(parts, posts=posts, pages=pages, rounds=rounds, samples=samples, profile=profile)
+    _bench(run(plan, typer.echo))
 
 
 @bench.command()

@@ -96,8 +96,9 @@ class World:
         )
 
 
-async def run(plan: Plan) -> str:
-    """Measures the parts that the plan names and returns a table of each, with its profile behind it."""
+async def run(plan: Plan, say: Callable[[str], None]) -> str:
+    """Measures the parts that the plan names; says the table of each but the last, with its profile behind it, and
+    returns that of the last."""
     small, middle, large = SIZES
     async with site("system", sockets=10, profile=plan.profile, of="worker") as measured:
         society = await found(
@@ -109,7 +110,9 @@ async def run(plan: Plan) -> str:
         async with bare(measured.settings) as below:
             world = World(plan, measured, below, society, society.hubs[large][0])
             await feed_page.newest(measured.stores, world.template, before=NEWEST, limit=PAGE)
-            return "\n\n".join([await _part(world, name) for name in plan.parts])
+            for name in plan.parts[:-1]:
+                say(f"{await _part(world, name)}\n")
+            return await _part(world, plan.parts[-1])
 
 
 async def _part(world: World, name: str) -> str:
