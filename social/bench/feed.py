@@ -37,7 +37,7 @@ from social.bench.society import AUTHORS, FRIENDS, Society, found
 
 PAGE = 20
 READERS = 100
-WARM_UP = 20  # operations that count for nothing: statements compile, scripts load
+WARM_UP = 5  # operations that count for nothing: statements compile, scripts load
 FAN_OUT_HUBS = 4  # authors whose posts go out together: lanes of one worker
 POSTS_OF_A_ROUND = 5  # of each of them
 LIVE_EVERY = 10  # every tenth recipient is live
