@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import outbox, post_texts, relations
 from db.schema import (
+    active_days,
     comments,
     idempotency_keys,
     likes,
@@ -111,7 +112,7 @@ async def _posts(connection: AsyncConnection, user_id: int, now: datetime) -> in
 
 async def _account(connection: AsyncConnection, user_id: int, _now: datetime) -> int:
     await relations.erase_blocks(connection, user_id)
-    for table in (idempotency_keys, sessions, user_terms):
+    for table in (active_days, idempotency_keys, sessions, user_terms):
         await connection.execute(delete(table).where(table.c.user_id == user_id))
     await connection.execute(delete(users).where(users.c.id == user_id))
     return 0

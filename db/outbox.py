@@ -38,12 +38,14 @@ PARTITIONS = 16
 # Ordered by id with a limit, the optimiser walks the primary key instead: over days of done rows to the pending ones
 # at its end, seconds for a look that takes milliseconds.
 PENDING_INDEX = "FORCE INDEX (ix_outbox_state_id)"
+# Left alone, the optimiser intersects it with all that is pending anywhere.
+AGGREGATE_INDEX = "FORCE INDEX (ix_outbox_aggregate_state)"
 NAMED = 500  # ids of one statement: named by the thousand, the optimiser reads the whole table instead
 FORMAT = 1  # version of the payloads written here; a worker of the next release still reads this one
 
 
-def _hinted(query: Q) -> Q:
-    return query.with_hint(outbox, PENDING_INDEX, "mysql").with_hint(outbox, PENDING_INDEX, "mariadb")
+def _hinted(query: Q, index: str = PENDING_INDEX) -> Q:
+    return query.with_hint(outbox, index, "mysql").with_hint(outbox, index, "mariadb")
 
 
 def _names(name: str) -> BindParameter[str]:
@@ -169,7 +171,7 @@ def promised(aggregate: ColumnElement[str], job: str, name: str) -> ScalarSelect
     query = select(func.coalesce(func.sum(number), 0)).where(
         outbox.c.aggregate == aggregate, outbox.c.state == "pending", outbox.c.job == job
     )
-    return query.scalar_subquery()
+    return _hinted(query, AGGREGATE_INDEX).scalar_subquery()
 
 
 async def unfinished(connection: AsyncConnection, job: str, *, limit: int) -> list[dict[str, Any]]:
@@ -212,7 +214,7 @@ async def mark_failed(
 async def settle_parked(connection: AsyncConnection, aggregate: str, job: str, now: datetime) -> None:
     """Marks parked rows of a job done: what they promised has been brought about otherwise."""
     query = select(outbox.c.id).where(outbox.c.aggregate == aggregate, outbox.c.state == "parked", outbox.c.job == job)
-    ids = [row.id for row in await connection.execute(query.with_for_update())]
+    ids = [row.id for row in await connection.execute(_hinted(query, AGGREGATE_INDEX).with_for_update())]
     await mark_done(connection, ids, now)
 
 
@@ -306,7 +308,7 @@ async def waiting(connection: AsyncConnection, *, state: str, limit: int) -> lis
 async def of_aggregate(connection: AsyncConnection, aggregate: str) -> list[Record]:
     """The rows of an aggregate that are pending or parked, ascending ids."""
     query = select(outbox).where(outbox.c.state.in_(("pending", "parked")), outbox.c.aggregate == aggregate)
-    return list(await connection.execute(_hinted(query).order_by(outbox.c.id)))
+    return list(await connection.execute(_hinted(query, AGGREGATE_INDEX).order_by(outbox.c.id)))
 
 
 def payload(row: Record) -> dict[str, Any]:

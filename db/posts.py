@@ -212,10 +212,11 @@ async def shared_by(connection: AsyncConnection, post_id: int) -> int | None:
 
 async def lock_shares_of(connection: AsyncConnection, shared_id: int, *, limit: int) -> list[Record]:
     """The newest posts that share a post and are not deleted, locked until the transaction ends."""
-    query = select(posts).join(shares, shares.c.post_id == posts.c.id)
-    query = query.where(shares.c.shared_id == shared_id, posts.c.deleted_at.is_(None))
-    query = query.order_by(shares.c.post_id.desc()).limit(limit).with_for_update(of=posts)
-    return list(await connection.execute(query))
+    edges = select(shares.c.post_id).where(shares.c.shared_id == shared_id)
+    ids = [row.post_id for row in await connection.execute(edges.order_by(shares.c.post_id.desc()).limit(limit))]
+    # The posts alone, ascending: who deletes a share locks its post before the edge.
+    query = select(posts).where(posts.c.id.in_(ids), posts.c.deleted_at.is_(None)).order_by(posts.c.id)
+    return list(await connection.execute(query.with_for_update()))
 
 
 # --- comments --------------------------------------------------------------------------------------------------------

@@ -24,6 +24,19 @@ emptied at any time, MySQL stays the truth.
                                 lives: resume window · written: feed.streams · read: replay
     inbox:{b}:<node>    pubsub  items and whispers for the streams of one node; a shard channel on a cluster
                                 from: append, whisper · to: live.inbox
+    trending:{trending}:<kind>:<hour>
+                        zset    post id or tag -> people who liked, shared ... or used it; <hour> = its start in seconds
+                                lives: the window of trending · written and read: feed.trending
+    trending:{trending}:<kind>:<hour>:<run>
+                        zset    the same while it is written; renamed into place · written: feed.trending
+    trending:{trending}:whole:<hour>
+                        string  the hour's sets are there and will not change
+                                lives: the window of trending · written and read: feed.trending
+    trending:{trending}:top:<run>
+                        zset    weighted sums, within one script call · written and read: top
+    trending:{trending}:list
+                        string  the list, as JSON, replaced by one SET
+                                lives: the window of trending · written and read: feed.trending
     nudge               pubsub  "the outbox has work" · from: feed.stores after a commit · to: workers.dispatch
     control             pubsub  revocations, for every edge · from: feed.stores after a commit · to: live.inbox
     presence            pubsub  who came and went, in batches, for every edge · from and to: live.presence
@@ -32,7 +45,7 @@ emptied at any time, MySQL stays the truth.
 A timeline is searched from its head, where -id puts the newest: an insert costs a third of what it would with the ids
 as scores, as long as the server keeps it as a listpack (`zset-max-listpack-entries` 1024: 21 bytes an entry, not 120).
 
-<stream> is `me:<user id>`, `post:<post id>`, or `node:<node>:<n>` (probes of a node's subscription).
+<stream> is `me:<user id>`, `post:<post id>`, `trending`, or `node:<node>:<n>` (probes of a node's subscription).
 """
 
 from __future__ import annotations
@@ -42,7 +55,7 @@ import hashlib
 import itertools
 import random
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -69,9 +82,23 @@ POOL_WAIT = 1.0  # seconds for a free connection before the caller is told
 CLUSTER_BUCKETS = 512  # slices of a cluster; a power of two, so that they divide the slots evenly
 SCAN_STEP = 1000  # keys that one SCAN looks at: under a millisecond of the server
 SCAN_STEPS = 100  # SCANs per server and sample
+FILLED_PER_CALL = 1000  # members of one call: Lua's stack bounds the words of a command, others wait under 1 ms
 MEMORY = "memory://"  # fakeredis in this process: first look without any engine, and unit tests
 
-SCRIPTS = ("append", "build", "built", "join", "leave", "listening", "read", "timeline", "touch", "whisper")
+SCRIPTS = (
+    "append",
+    "build",
+    "built",
+    "fill",
+    "join",
+    "leave",
+    "listening",
+    "read",
+    "timeline",
+    "top",
+    "touch",
+    "whisper",
+)
 
 NUDGE = "nudge"
 CONTROL = "control"
@@ -163,6 +190,10 @@ class Keys:
         """inbox:{b}:<node>; of node '' the prefix of every inbox of the bucket."""
         return f"inbox:{{{self.tags[bucket]}}}:{node}"
 
+    def trending(self, *parts: str) -> str:
+        """trending:{trending}:<part>:<part>: in one slot, because they are added up."""
+        return ":".join(("trending:{trending}", *parts))
+
     def _tag(self, stream: str) -> str:
         return f"{{{self.tags[self.bucket(stream)]}}}"
 
@@ -250,6 +281,26 @@ class Redis:
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Values in the order of `keys`, pipelined (MGET cannot cross slots)."""
         return await self._pipeline([("GET", key) for key in keys])
+
+    async def fill(self, beside: str, place: str, scores: Mapping[str, float], *, seconds: float) -> None:
+        """Replaces a sorted set by {member: score}: written at `beside`, then renamed; empty = none there."""
+        members = list(scores.items())
+        for start in range(0, max(1, len(members)), FILLED_PER_CALL):
+            part = members[start : start + FILLED_PER_CALL]
+            words = [word for member, score in part for word in (score, member)]
+            last = int(start + FILLED_PER_CALL >= len(members))
+            await self.run("fill", [beside, place], [int(seconds * 1000), last, *words])
+
+    async def top(self, work: str, weights: Mapping[str, float], *, most: int) -> list[str]:
+        """The members with the highest sums over the sorted sets `weights` {key: weight}, highest first."""
+        weighted = [repr(weight) for weight in weights.values()]
+        return [member.decode() for member in await self.run("top", [work, *weights], [most, *weighted])]
+
+    async def scores(self, keys: Sequence[str], members: Sequence[str]) -> list[list[float | None]]:
+        """For each sorted set the scores of `members`, None where it has none."""
+        if not members:
+            return [[] for _ in keys]
+        return await self._pipeline([("ZMSCORE", key, *members) for key in keys])
 
     async def delete(self, *keys: str) -> None:
         """Deletes keys, one command each (a cluster has no cross-slot DEL)."""

@@ -14,6 +14,8 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -61,6 +63,7 @@ users = Table(
     Column("state", Key(10), nullable=False, default="active"),
     Column("created_at", Moment, nullable=False),
     UniqueConstraint("username"),
+    Index(None, "created_at"),
     CheckConstraint("state IN ('active', 'disabled', 'erasing')", name="state"),
     **AUTO,
 )
@@ -109,6 +112,7 @@ friendships = Table(
     CheckConstraint("asked_by IS NULL OR asked_by IN (low_id, high_id)", name="asked_by"),
     Index(None, "low_id", "state"),
     Index(None, "high_id", "state"),
+    Index(None, "changed_at"),
     **PLAIN,
 )
 
@@ -148,6 +152,7 @@ posts = Table(
     Column("deleted_at", Moment, nullable=True),
     CheckConstraint("visibility IN ('friends', 'public', 'only_me')", name="visibility"),
     Index(None, "author_id", "id"),
+    Index(None, "created_at"),
     **AUTO,
 )
 
@@ -175,7 +180,8 @@ comments = Table(
     Column("edited_at", Moment, nullable=True),
     Column("deleted_at", Moment, nullable=True),
     Index(None, "post_id", "id"),
-    Index(None, "author_id", "id"),
+    Index(None, "author_id", "post_id"),
+    Index(None, "created_at", "deleted_at", "post_id", "author_id"),  # all that trending reads of an hour
     **AUTO,
 )
 
@@ -190,6 +196,7 @@ likes = Table(
     Column("changed_at", Moment, nullable=False),
     UniqueConstraint("post_id", "user_id"),
     Index(None, "user_id", "post_id"),
+    Index(None, "changed_at", "active", "post_id", "user_id"),  # all that trending reads of an hour
     **AUTO,
 )
 
@@ -202,6 +209,7 @@ shares = Table(
     Column("shared_id", Id, nullable=False),
     Column("created_at", Moment, nullable=False),
     Index(None, "shared_id"),
+    Index(None, "created_at", "shared_id"),
     CheckConstraint("post_id <> shared_id", name="not_self"),
     **PLAIN,
 )
@@ -319,4 +327,50 @@ revocations = Table(
     CheckConstraint("kind IN ('session', 'account', 'parted', 'friends', 'post', 'comment')", name="kind"),
     Index(None, "created_at"),
     **AUTO,
+)
+
+# Runs of scheduled jobs: whoever inserts a tick, or finds its lease expired, runs it; `done_at` makes it once.
+ticks = Table(
+    "ticks",
+    metadata,
+    Column("job", Key(40), nullable=False),
+    Column("tick", Moment, nullable=False),
+    Column("owner", Key(40), nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("done_at", Moment, nullable=True),
+    PrimaryKeyConstraint("job", "tick"),
+    **PLAIN,
+)
+
+# Who was there on a day (UTC). Kept as long as a day may be counted again (`workers.clean_up`).
+active_days = Table(
+    "active_days",
+    metadata,
+    Column("day", Date, nullable=False),
+    Column("user_id", Id, ForeignKey("users.id"), nullable=False),
+    PrimaryKeyConstraint("day", "user_id"),
+    Index(None, "user_id"),
+    **PLAIN,
+)
+
+# How long deliveries of a day took, added up over all edges: those of at most `upto_ms` and more than the next lower.
+delivery_times = Table(
+    "delivery_times",
+    metadata,
+    Column("day", Date, nullable=False),
+    Column("upto_ms", Integer, nullable=False),
+    Column("deliveries", Id, nullable=False),
+    PrimaryKeyConstraint("day", "upto_ms"),
+    **PLAIN,
+)
+
+# What a day (UTC) came to, one row per figure.
+daily_figures = Table(
+    "daily_figures",
+    metadata,
+    Column("day", Date, nullable=False),
+    Column("name", Key(40), nullable=False),
+    Column("value", Double, nullable=False),
+    PrimaryKeyConstraint("day", "name"),
+    **PLAIN,
 )

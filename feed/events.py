@@ -16,6 +16,7 @@ TO_FORGET = frozenset({"post.deleted", "post.hidden", "author.hidden", "comment.
 # What tells the followers of a post that it is not theirs to follow any more.
 HIDDEN = "post.hidden"
 FAREWELLS = frozenset({"post.deleted", HIDDEN})
+REFRESHED = "trending.refreshed"  # of nobody in particular: every signed-in person may hear it
 POSTS = frozenset({"post.created", "post.edited"})
 COMMENTS = frozenset({"comment.created", "comment.edited"})
 

@@ -19,7 +19,7 @@ from db.relations import ordered
 from feed.accounts import Session, digest_of, proved
 from feed.audience import Audience
 from feed.batches import Batches
-from feed.events import COMMENTS, POSTS, TO_FORGET
+from feed.events import COMMENTS, POSTS, REFRESHED, TO_FORGET
 from feed.revocations import Revocations, Topic
 from feed.stores import Stores
 from feed.streams import Item
@@ -118,11 +118,15 @@ class Grants:
     def doubts(self, viewer_id: int, item: Item) -> bool:
         """True when the viewer may have lost the right to an item since it was appended."""
         known = self._revocations
-        return item.kind not in TO_FORGET and (
-            not known.current
-            or item.actor in known.parted_from(viewer_id)
-            or known.ended(item.actor)
-            or known.outdated(item.kind, item.object, item.version)
+        return (
+            item.kind not in TO_FORGET
+            and item.kind != REFRESHED
+            and (
+                not known.current
+                or item.actor in known.parted_from(viewer_id)
+                or known.ended(item.actor)
+                or known.outdated(item.kind, item.object, item.version)
+            )
         )
 
     # --- questions, each for many askers -----------------------------------------------------------------------------

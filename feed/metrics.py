@@ -27,6 +27,7 @@ prometheus_client.GCCollector(registry=REGISTRY)
 HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 DELIVERY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+JOB_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100)
 PROBE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 OTHER = "other"  # the label of what is not among the known values
@@ -86,6 +87,12 @@ LOOP_LAG = _histogram("event_loop_lag_seconds", "How late a short sleep woke up.
 HTTP_REQUESTS = _counter("http_requests_total", "Requests answered.", "method", "route", "status")
 HTTP_SECONDS = _histogram("http_request_seconds", "Time until the answer was made.", HTTP_BUCKETS, "route")
 
+# --- the schedule ----------------------------------------------------------------------------------------------------
+
+SCHEDULED_RUNS = _counter("scheduled_runs_total", "Runs of scheduled jobs: done, put_off, failed.", "job", "result")
+SCHEDULED_SECONDS = _histogram("scheduled_run_seconds", "How long the runs took.", JOB_BUCKETS, "job")
+USAGE_LOST = _counter("usage_lost_total", "People and deliveries that the daily figures will lack: memory was full.")
+
 # --- the outbox: one for all processes, so take the largest over them, never the sum ---------------------------------
 
 OUTBOX_OLDEST = _gauge("outbox_oldest_seconds", "Age of the oldest pending row; NaN while it is not known.")
@@ -109,6 +116,12 @@ def outbox_seen(*, oldest: float, pending: float, parked: float) -> None:
 def outbox_unknown() -> None:
     """Takes back what the last look found: an old number would look like a good one."""
     outbox_seen(oldest=math.nan, pending=math.nan, parked=math.nan)
+
+
+def scheduled(job: str, result: str, seconds: float) -> None:
+    """Counts a run of a scheduled job that ended as `done`, `put_off` (a store did not answer) or `failed`."""
+    SCHEDULED_RUNS.labels(job, result).inc()
+    SCHEDULED_SECONDS.labels(job).observe(seconds)
 
 
 def answered(method: str, route: str, status: int, seconds: float) -> None:

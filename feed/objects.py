@@ -52,6 +52,22 @@ class Counts(msgspec.Struct, frozen=True):
     shares: int
 
 
+class Because(msgspec.Struct, frozen=True):
+    """A term of a score: how many different people did it in the hour that begins there (`posts`: used a tag)."""
+
+    kind: Literal["likes", "comments", "shares", "posts"]
+    hour: Timestamp
+    people: int
+    points: float
+
+
+class Trend(msgspec.Struct, frozen=True):
+    """Why something trends: the score is the sum of the terms' points, rounded once."""
+
+    score: float
+    because: list[Because]
+
+
 class GonePost(msgspec.Struct, frozen=True):
     """What stands in for a shared post that is deleted, or not for this viewer."""
 
@@ -90,6 +106,7 @@ class Post(msgspec.Struct, frozen=True):
     """A post. `liked` is the viewer's, and so is `mentions`: those named in the text whom the viewer may see.
 
     `shared` is a Post that shares nothing itself, a GonePost, or None. `tags` are folded and without their sign.
+    `trend` comes with /trending.
     """
 
     id: Id
@@ -105,6 +122,7 @@ class Post(msgspec.Struct, frozen=True):
     counts: Counts
     liked: bool | UnsetType = UNSET
     mentions: list[Mention] | UnsetType = UNSET
+    trend: Trend | UnsetType = UNSET
 
 
 class PostVersion(msgspec.Struct, frozen=True):
@@ -146,3 +164,9 @@ class HiddenAuthor(msgspec.Struct, frozen=True):
     """Drop everything of this person."""
 
     user_id: Id
+
+
+class Refreshed(msgspec.Struct, frozen=True):
+    """What trends has been worked out anew: read /trending."""
+
+    refreshed_at: Timestamp

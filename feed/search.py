@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from feed import text
@@ -89,18 +90,21 @@ def index(words: str) -> list[str]:
 
 def _runs(words: str) -> list[str]:
     """The folded words of a text, parted where a script without spaces begins or ends."""
-    return ["".join(run) for word in text.words(text.normal(text.fold(words))) for run in _by_script(word)]
+    return [run for word in text.words(text.normal(text.fold(words))) for run in _by_script(word)]
 
 
-def _by_script(word: str) -> Iterator[list[str]]:
-    run: list[str] = []
+def _by_script(word: str) -> Iterator[str]:
+    if word.isascii():
+        yield word
+        return
+    run = ""
     for character in word:
         # A mark goes with the letter before it, whatever its own block.
         is_mark = bool(run) and text.is_mark(character)
         if run and not is_mark and _is_unspaced(character) != _is_unspaced(run[0]):
             yield run
-            run = []
-        run.append(character)
+            run = ""
+        run += character
     yield run
 
 
@@ -108,5 +112,6 @@ def _pairs(run: str) -> Iterator[str]:
     return (a + b for a, b in itertools.pairwise(run))
 
 
+@lru_cache(text.KINDS_KNOWN)
 def _is_unspaced(character: str) -> bool:
     return any(first <= ord(character) <= last for first, last in UNSPACED)

@@ -1,4 +1,5 @@
-"""Streams: ordered logs of references in Redis, one per user (`me:<id>`) and per post on screen (`post:<id>`).
+"""Streams: ordered logs of references in Redis, one per user (`me:<id>`), one per post on screen
+(`post:<id>`), and `trending` for everybody.
 
     offset   grows by exactly one per item; a hole is visible to whoever counts
     epoch    names one life of the log; offsets of different epochs do not compare
@@ -83,6 +84,9 @@ class Reading(msgspec.Struct, frozen=True):
 
     top: Top | None
     items: list[Item] | None
+
+
+TRENDING = "trending"  # the stream that tells everybody who is signed in when trending was refreshed
 
 
 def me(user_id: int) -> str:

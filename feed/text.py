@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from zoneinfo import available_timezones
 
 from feed.errors import Fault
@@ -19,6 +19,8 @@ TAG = re.compile(r"(?<![#\uff03&/])[#\uff03]")  # where one may begin
 TAG_LENGTH = 50  # code points after folding
 MOST_MENTIONS, MOST_TAGS = 50, 30  # of one text; what is beyond them is plain text
 TERM_LENGTH = 30  # code points of a search term that are kept
+ASCII_WORD = re.compile(r"[a-z0-9_]+")
+KINDS_KNOWN = 8192  # code points whose kind is remembered: more than the letters of what is written on a site today
 # Embeddings, overrides and isolates: in a name they turn around what stands behind it.
 DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # Letters by their category that show nothing (Hangul fillers, Braille blank).
@@ -123,13 +125,17 @@ def fold(text: str) -> str:
 
     What is no accent to its readers stays: a voiced kana, a vowel of Thai, the sign that joins consonants of Hindi.
     """
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return "".join(c for c in decomposed if not _is_accent(c))
+    return "".join([c for c in decomposed if not _is_accent(c)])
 
 
 def words(folded: str) -> list[str]:
     """The runs of letters, digits, their marks and underscores in a folded text, in their order."""
-    return "".join(c if is_of_word(c) else " " for c in folded).split()
+    if folded.isascii():
+        return ASCII_WORD.findall(folded)
+    return "".join([c if is_of_word(c) else " " for c in folded]).split()
 
 
 def terms(*texts: str) -> list[str]:
@@ -137,11 +143,13 @@ def terms(*texts: str) -> list[str]:
     return sorted({word[:TERM_LENGTH] for text in texts for word in words(fold(text))})
 
 
+@lru_cache(KINDS_KNOWN)
 def is_of_word(character: str) -> bool:
     """True for letters, digits and marks of any script, and the underscore."""
     return character == "_" or unicodedata.category(character)[0] in "LNM"
 
 
+@lru_cache(KINDS_KNOWN)
 def is_mark(character: str) -> bool:
     """True for what combines with the letter before it."""
     return unicodedata.category(character)[0] == "M"
@@ -176,6 +184,7 @@ def tag(name: str) -> str:
     return folded if is_tag else ""
 
 
+@lru_cache(KINDS_KNOWN)
 def _is_accent(character: str) -> bool:
     """By the combining class (Unicode 4.3): overlays, the points of Hebrew, Arabic and Syriac, and what stands above,
     below or beside a letter; not nukta, voicing, virama (7 to 9) nor the fixed places of other scripts."""

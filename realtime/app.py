@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 import structlog
 from aiohttp import web
@@ -16,6 +17,7 @@ from feed.accounts import Accounts
 from feed.background import Background
 from feed.passwords import Passwords
 from feed.stores import Stores
+from feed.usage import Usage
 from realtime.edge import EDGE, Edge
 from realtime.endpoint import BODY_LIMIT
 from realtime.limits import Limits
@@ -26,6 +28,7 @@ from realtime.routes import mount
 log = structlog.get_logger(__name__)
 
 SHUTDOWN = 2.5  # seconds that requests in flight have to finish; aiohttp waits twice this at most
+USAGE_WITHIN = 1.0  # seconds at the end to write what was seen last; the figures can do without
 BACKLOG = 1024  # connections that the kernel queues: a reconnect storm arrives at once
 KEEP_ALIVE = 75.0  # seconds; longer than the idle time of a balancer in front, so that it never meets a closed socket
 
@@ -42,8 +45,11 @@ def build(settings: Settings, objects: Objects, stores: Stores) -> web.Applicati
         max_sockets_per_user=settings.max_sockets_per_user,
         accepts_per_second=settings.accepts_per_second,
     )
+    usage = Usage(stores)
+    gateway.conversations.on_admitted = usage.seen
+    gateway.hub.on_delivered = usage.delivered
     app = web.Application(middlewares=[frame_request], client_max_size=BODY_LIMIT)
-    app[EDGE] = Edge(settings, stores, objects, accounts, Limits(settings), background, gateway)
+    app[EDGE] = Edge(settings, stores, objects, accounts, Limits(settings), background, gateway, usage)
     app.on_response_prepare.append(seal)
     app.on_shutdown.append(_drain)
     app.cleanup_ctx.append(_live)
@@ -93,8 +99,12 @@ async def _live(app: web.Application) -> AsyncIterator[None]:
     edge.background.keep("loop_lag", loop_lag.keep_measuring)
     edge.background.keep("garbage", garbage.keep_collecting)
     edge.background.keep("outbox_age", lambda: outbox_age.keep_looking(edge.stores))
+    edge.background.keep("usage", edge.usage.run)
     yield
     await edge.background.stop()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(USAGE_WITHIN):
+            await edge.usage.write()
     edge.accounts.close()
     await edge.limits.close()
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from feed.objects import Comment, Gone, HiddenAuthor, Post, User
+from feed.objects import Comment, Gone, HiddenAuthor, Post, Refreshed, User
 from realtime.live import protocol
 from realtime.openapi import VERSION
 
@@ -25,11 +25,12 @@ EVENTS: dict[str, tuple[type[Any], str]] = {
     "friend.requested": (User, "me"),
     "friend.accepted": (User, "me"),
     "friend.removed": (User, "me"),
+    "trending.refreshed": (Refreshed, "trending"),
 }
 
 EVENT_STREAM = (
-    "The same messages as server-sent events, where websockets are blocked. Query: `streams` (`me` and `post:<id>`, "
-    "separated by commas) and `watch` (post ids). Each event's `id` is the position of all streams, "
+    "The same messages as server-sent events, where websockets are blocked. Query: `streams` (`me`, `trending` and "
+    "`post:<id>`, separated by commas) and `watch` (post ids). Each event's `id` is the position of all streams, "
     "`me=<epoch>:<offset>,post:1=...`; as `Last-Event-ID` it resumes them. A `bye` with a code comes before every "
     "planned end."
 )

@@ -14,6 +14,7 @@ from feed.background import Background
 from feed.errors import Unauthenticated
 from feed.idempotency import Key
 from feed.stores import Stores
+from feed.usage import Usage
 from realtime.limits import Limits
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Edge:
     limits: Limits
     background: Background
     gateway: Gateway
+    usage: Usage
     draining: bool = False
 
 

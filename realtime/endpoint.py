@@ -41,7 +41,8 @@ class Route:
     """One operation: what it takes, what it answers.
 
     `open_to_all` needs no sign-in. `creates` accepts an Idempotency-Key. `paged` takes `cursor` and `limit`.
-    `live` answers with the header Live-Position. `validated` answers with an ETag, and 304 to who has that one.
+    `limited` takes `limit` up to that number, and there is no next page. `live` answers with the header Live-Position.
+    `validated` answers with an ETag, and 304 to who has that one.
     """
 
     method: str
@@ -54,6 +55,7 @@ class Route:
     open_to_all: bool = False
     creates: bool = False
     paged: bool = False
+    limited: int = 0
     live: bool = False
     validated: bool = False
     query: tuple[str, ...] = ()
@@ -75,8 +77,8 @@ def endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
             if route.creates:
                 call.key = _key(call, route, raw)
             arguments.append(_decode(decoder, raw))
-        if route.paged:
-            arguments.append(_limit(request))
+        if route.paged or route.limited:
+            arguments.append(_limit(request, route.limited or MOST))
         return _answer(route, call, await route.handler(call, *arguments))
 
     return handle
@@ -100,6 +102,8 @@ async def _session(request: web.Request, route: Route) -> Session | None:
     session = await edge.accounts.authenticate(token)
     if session is None and not route.open_to_all:
         raise Unauthenticated("Your sign-in has ended. Sign in again.")
+    if session is not None:
+        edge.usage.seen(session.user_id)
     return session
 
 
@@ -154,12 +158,12 @@ def _key(call: Call, route: Route, raw: bytes) -> Key | None:
     return Key(call.viewer, value, hashlib.sha256(operation + raw).digest())
 
 
-def _limit(request: web.Request) -> int:
+def _limit(request: web.Request, most: int) -> int:
     text = request.query.get("limit")
     if text is None:
         return DEFAULT
-    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MOST:
-        raise Invalid([Fault("/limit", f"A number from 1 to {MOST}.")])
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= most:
+        raise Invalid([Fault("/limit", f"A number from 1 to {most}.")])
     return int(text)
 
 

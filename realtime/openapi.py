@@ -91,9 +91,10 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     if "{id}" in route.path:
         parameters.append({"name": "id", "in": "path", "required": True, "schema": id_schema})
     parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in route.query]
-    if route.paged:
-        limit = {"type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT}
+    if route.paged or route.limited:
+        limit = {"type": "integer", "minimum": 1, "maximum": route.limited or MOST, "default": DEFAULT}
         parameters.append({"name": "limit", "in": "query", "schema": limit})
+    if route.paged:
         parameters.append({"name": "cursor", "in": "query", "schema": {"type": "string"}})
     if route.creates:
         key = {"type": "string", "pattern": r"^[\x21-\x7e]{1,128}$"}
@@ -122,7 +123,7 @@ def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
             *route.errors,
             *(() if route.open_to_all and route.path != "/sessions" else (401,)),
             *((413, 415, 422) if route.body is not None else ()),
-            *((422,) if route.paged else ()),
+            *((422,) if route.paged or route.limited else ()),
             *((404,) if "{id}" in route.path else ()),
             *((422,) if "{id}" in route.path and route.method == "PUT" else ()),
         }
@@ -154,7 +155,7 @@ def _live_events() -> dict[str, Any]:
         "operationId": "live_events",
         "summary": "The live protocol's messages as server-sent events (see /asyncapi.json)",
         "parameters": [
-            {"name": "streams", "in": "query", "schema": {**text, "examples": ["me,post:17"]}},
+            {"name": "streams", "in": "query", "schema": {**text, "examples": ["me,trending,post:17"]}},
             {"name": "watch", "in": "query", "schema": {**text, "examples": ["17,18"]}},
             {"name": "Last-Event-ID", "in": "header", "schema": {**text, "examples": ["me=3f2a91c0:17"]}},
         ],

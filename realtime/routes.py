@@ -12,7 +12,8 @@ from feed.friends import FriendRequest, Friendship
 from feed.likes import Liked
 from feed.objects import Comment, Post, PostVersion, User
 from feed.pages import Page
-from realtime.api import documents, friends, me, operations, posts, sessions, users
+from feed.trending import LISTED, Trending
+from realtime.api import admin, documents, friends, me, operations, posts, sessions, users
 from realtime.edge import EDGE
 from realtime.endpoint import Route, endpoint
 from realtime.live.events import serve_events
@@ -169,6 +170,7 @@ ROUTES = (
         query=("order",),
         validated=True,
     ),
+    Route("GET", "/trending", posts.trends, "What trends, and why", reply=Trending, limited=LISTED),
 )
 
 
@@ -181,6 +183,8 @@ def mount(app: web.Application) -> None:
     app.router.add_get("/livez", operations.livez)
     app.router.add_get("/readyz", operations.readyz)
     app.router.add_get("/metrics", operations.metrics)
+    app.router.add_route("*", f"{BASE}/admin/analytics", admin.analytics)
+    app.router.add_route("*", "/admin", admin.page)
     app.router.add_get("/openapi.json", documents.openapi)
     app.router.add_get("/asyncapi.json", documents.asyncapi)
     app.router.add_get("/docs", documents.reference)

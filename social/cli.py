@@ -10,6 +10,7 @@ import asyncio
 import secrets
 import sys
 from collections.abc import Coroutine
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,10 +31,13 @@ outbox = typer.Typer(no_args_is_help=True, help="The work that commits promised:
 app.add_typer(outbox, name="outbox")
 people = typer.Typer(no_args_is_help=True, help="Accounts, as operators see them.")
 app.add_typer(people, name="people")
+trending = typer.Typer(no_args_is_help=True, help="What trends.")
+app.add_typer(trending, name="trending")
 
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML); default $SOCIAL_CONFIG.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
+DAY = ["%Y-%m-%d"]
 Engines = Annotated[
     str, typer.Option(help="`embedded`: a Valkey and an SQLite file of its own; `system`: a private MariaDB and Redis.")
 ]
@@ -163,6 +167,32 @@ def enable(username: str, config: Config = None) -> None:
     from social.people import enable as switch_on
 
     _run(switch_on(load(file=config), username))
+
+
+@trending.command("refresh")
+def refresh_trending(config: Config = None) -> None:
+    """Work out what trends now, without waiting for the full hour."""
+    from social.schedule import refresh_trending as refresh
+
+    typer.echo(_run(refresh(load(file=config))))
+
+
+@app.command()
+def analytics(
+    day: Annotated[datetime | None, typer.Option(formats=DAY, help="One day (UTC).")] = None,
+    first: Annotated[datetime | None, typer.Option("--from", formats=DAY, help="First day of a range.")] = None,
+    last: Annotated[datetime | None, typer.Option("--to", formats=DAY, help="Last day; default: yesterday.")] = None,
+    config: Config = None,
+) -> None:
+    """Count what days came to, anew; without a day, yesterday."""
+    from social.schedule import count_days
+
+    if day is not None and (first is not None or last is not None):
+        raise typer.BadParameter("A day or a range, not both.", param_hint="--day")
+    if last is not None and first is None:
+        raise typer.BadParameter("Say where the range begins.", param_hint="--from")
+    days = [moment.date() if moment else None for moment in (day or first, day or last)]
+    typer.echo(_run(count_days(load(file=config), *days)))
 
 
 @app.command()
@@ -319,6 +349,17 @@ def likes(
 
     _logging(load())
     _bench(run(count=people, at_once=at_once, engines=engines))
+
+
+@bench.command("trending")
+def bench_trending(
+    interactions: Annotated[int, typer.Option(min=1000, help="Likes, comments and shares of the window.")] = 1_000_000,
+) -> None:
+    """What trends, worked out from nothing and an hour later: seconds, and how many times the bare SQL."""
+    from social.bench.trending import run
+
+    _logging(load())
+    _bench(run(interactions=interactions))
 
 
 def main() -> None:

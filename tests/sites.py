@@ -102,11 +102,12 @@ class Process:
 
 @dataclass
 class Site:
-    """A running site: `url` has scheme, host and port."""
+    """A running site: `url` has scheme, host and port; `stores` are the settings by which others reach its stores."""
 
     kind: str
     url: str
     processes: list[Process]
+    stores: dict[str, str] = field(default_factory=dict)
     restart: Callable[[], None] = field(repr=False, default=lambda: None)
 
     @property
@@ -122,7 +123,11 @@ def up(data: Path, *options: str, port: int = 0, **environment: str) -> Site:
     """`social up` on its own data folder."""
     arguments = ["up", "--port", str(port), "--data", str(data), *options]
     process = Process(arguments, {**GENEROUS, **environment}, r"^ready http")
-    return Site("embedded", process.ready_line.split()[1], [process])
+    stores = {
+        "database_url": f"sqlite+aiosqlite:///{data.absolute() / 'social.db'}",
+        "redis_url": f"unix://{data.absolute() / 'run' / 'valkey.sock'}",
+    }
+    return Site("embedded", process.ready_line.split()[1], [process], stores)
 
 
 def system(database_url: str, redis_url: str, **environment: str) -> Site:
@@ -144,7 +149,8 @@ def system(database_url: str, redis_url: str, **environment: str) -> Site:
     worker = Process(["worker"], settings, r"worker_ready")
     match = re.search(r"port=\D*(\d+)", re.sub(r"\x1b\[[0-9;]*m", "", web.ready_line))
     assert match, web.ready_line
-    return Site("system", f"http://127.0.0.1:{match.group(1)}", [web, worker])
+    stores = {"database_url": database_url, "redis_url": redis_url}
+    return Site("system", f"http://127.0.0.1:{match.group(1)}", [web, worker], stores)
 
 
 @pytest.fixture(scope="session", params=["embedded", "system"])

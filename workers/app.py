@@ -10,6 +10,7 @@ from feed.background import Background
 from feed.stores import Stores
 from workers import audit, clean_up
 from workers.dispatch import Dispatcher
+from workers.schedule import Schedule
 
 
 async def work(stores: Stores, *, ready: Callable[[], None], until: asyncio.Event) -> None:
@@ -19,6 +20,7 @@ async def work(stores: Stores, *, ready: Callable[[], None], until: asyncio.Even
     dispatcher.start(background)
     background.keep("nudge", stores.nudge.run)
     background.keep("garbage", garbage.keep_collecting)
+    background.keep("schedule", Schedule(stores).run)
     background.keep("clean_up", lambda: clean_up.run(stores))
     background.keep("audit", lambda: audit.run(stores, lambda: dispatcher.part))
     ready()

@@ -37,13 +37,14 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def metrics(request: web.Request) -> web.Response:
     """The metrics of this process, for operators; for everybody else this path does not exist."""
-    if not _is_operator(request):
+    if not is_operator(request):
         raise web.HTTPNotFound
     body, content_type = page()
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 
-def _is_operator(request: web.Request) -> bool:
+def is_operator(request: web.Request) -> bool:
+    """True for a request from an address of `operators`; to everybody else their paths do not exist."""
     settings = request.app[EDGE].settings
     address = address_of(request, settings.trusted_proxies)
     if address == UNKNOWN:

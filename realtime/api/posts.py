@@ -1,17 +1,18 @@
-"""Posts, their comments and likes, and the feed that they make."""
+"""Posts, their comments and likes, the feed that they make, and what of them trends."""
 
 from __future__ import annotations
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from feed import comments, feed_page, likes, posts
+from feed import comments, feed_page, likes, posts, trending
 from feed import typing as typists
 from feed.errors import Fault, Invalid
 from feed.feed_page import FeedPage
 from feed.likes import Liked
 from feed.objects import Comment, Post, PostVersion, User, Visibility
 from feed.pages import Page
+from feed.trending import Trending
 from realtime.edge import Call
 from realtime.live.protocol import PostId
 
@@ -107,6 +108,11 @@ async def feed(call: Call, limit: int) -> FeedPage:
     # Without the position: it moves with every event, also with those that leave the page as it is.
     call.validator = (page.items, page.next)
     return page
+
+
+async def trends(call: Call, limit: int) -> Trending:
+    """What trends, as the caller may see it."""
+    return await trending.read(call.stores, call.viewer, limit=limit)
 
 
 async def list_comments(call: Call, limit: int) -> Page[Comment]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from db import posts
 from db.errors import StoreUnavailable
@@ -59,6 +59,7 @@ class Conversations:
         self._ping_seconds = ping_seconds
         self._max_per_user = max_per_user
         self._greeting = asyncio.Semaphore(GREETING_AT_ONCE)
+        self.on_admitted: Callable[[int], None] = lambda _user_id: None  # set by the owner before the first connection
 
     async def carry_out(
         self,
@@ -149,6 +150,7 @@ class Conversations:
         if self._revocations.touched(since, ("session", sign_in.id), ("account", sign_in.user_id)):
             await self._prove(token, given)
         await self._rights.separate(connection)
+        self.on_admitted(sign_in.user_id)
 
     async def _join_all(
         self, connection: Connection, resume: Mapping[str, At | None]

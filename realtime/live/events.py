@@ -1,7 +1,8 @@
 """The same streams as server-sent events, for where websockets are blocked.
 
-`GET /api/v1/live/events?streams=me,post:1&watch=2,3`: what is followed is fixed for the connection. Every event has as
-its `id` the position of all streams, `me=<epoch>:<offset>,post:1=...`, which comes back as `Last-Event-ID`.
+`GET /api/v1/live/events?streams=me,trending,post:1&watch=2,3`: what is followed is fixed for the connection. Every
+event has as its `id` the position of all streams, `me=<epoch>:<offset>,post:1=...`, which comes back as
+`Last-Event-ID`.
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from feed.errors import Unauthenticated
-from feed.streams import Item
+from feed.streams import TRENDING, Item
 from realtime.authentication import require_same_site, token_of
 from realtime.edge import EDGE
 from realtime.live import protocol
@@ -27,7 +28,7 @@ from realtime.live.session import WatchCounts
 from realtime.live.websocket import bound_kernel_buffers
 from realtime.problems import BadRequest
 
-POSITION = re.compile(r"(me|post:[1-9][0-9]{0,15})=([^:,=\s]{1,64}):([0-9]{1,16})")
+POSITION = re.compile(r"(me|trending|post:[1-9][0-9]{0,15})=([^:,=\s]{1,64}):([0-9]{1,16})")
 POST_ID = re.compile(r"[1-9][0-9]{0,15}")
 MOST_POSITIONS = 8192  # characters of a Last-Event-ID
 COME_BACK_MS = 1000  # what EventSource waits by itself before it comes back
@@ -168,9 +169,9 @@ async def serve_events(gateway: Gateway, request: web.Request) -> web.StreamResp
 def _wanted(request: web.Request) -> tuple[dict[str, At | None], frozenset[int]]:
     """(stream -> position or None, posts to watch) of the query and Last-Event-ID. Raises BadRequest."""
     labels = [label for label in request.query.get("streams", "me").split(",") if label]
-    known = all(label == "me" or POST_LABEL.fullmatch(label) for label in labels)
+    known = all(label in ("me", TRENDING) or POST_LABEL.fullmatch(label) for label in labels)
     if len(labels) > protocol.MOST_STREAMS or not known:
-        raise BadRequest(f"`streams` is a list of `me` and `post:<id>`, {protocol.MOST_STREAMS} at most.")
+        raise BadRequest(f"`streams` is a list of `me`, `trending` and `post:<id>`, {protocol.MOST_STREAMS} at most.")
     posts = [post for post in request.query.get("watch", "").split(",") if post]
     if len(posts) > protocol.MOST_WATCHED or not all(map(POST_ID.fullmatch, posts)):
         raise BadRequest(f"`watch` is a list of post ids, {protocol.MOST_WATCHED} at most.")

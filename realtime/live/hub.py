@@ -316,7 +316,9 @@ class LiveStream:
                 parted = known.parted_from(item.actor)
         elif item.kind == HIDDEN and self.label != "me":
             offer = Offer(epoch, offset, skip, item, event)  # whoever still follows the post has not lost it
-        metrics.COMMIT_TO_FRAME.observe(age(live.body))
+        seconds = age(live.body)
+        metrics.COMMIT_TO_FRAME.observe(seconds)
+        self.hub.on_delivered(seconds, len(self.subscriptions))
         if not denied and not parted:
             for subscription in list(self.subscriptions):
                 subscription.offer(offer)
@@ -342,6 +344,7 @@ class Hub:
         # Set by the owner before the first connection.
         self.wants_repair: Callable[[LiveStream], None] = lambda _stream: None
         self.wants_end: Callable[[Subscription], None] = lambda _subscription: None
+        self.on_delivered: Callable[[float, int], None] = lambda _seconds, _deliveries: None
 
     def connect(self, receiver: Receiver) -> None:
         """A connection whose user is known."""

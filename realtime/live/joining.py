@@ -19,7 +19,7 @@ import msgspec
 from feed import metrics
 from feed.events import HIDDEN, TO_FORGET, age
 from feed.grants import Grants
-from feed.streams import Item, Streams, Top, me
+from feed.streams import TRENDING, Item, Streams, Top, me
 from feed.streams import post as post_stream
 from realtime.live.hub import Hub, Live, LiveStream, Receiver, Subscription
 from realtime.live.inbox import Inbox
@@ -82,6 +82,8 @@ class Joiner:
     def _name(self, receiver: Receiver, label: str) -> str:
         if label == "me":
             return me(receiver.user_id)
+        if label == TRENDING:
+            return TRENDING
         match = POST_LABEL.fullmatch(label)
         if match is None:
             raise Refused
@@ -89,7 +91,9 @@ class Joiner:
 
     async def _authorise(self, receiver: Receiver, label: str) -> None:
         """Raises Refused unless the viewer may follow the stream now."""
-        if label != "me" and not await self._grants.sees_post(receiver.user_id, int(label.partition(":")[2])):
+        if label not in ("me", TRENDING) and not await self._grants.sees_post(
+            receiver.user_id, int(label.partition(":")[2])
+        ):
             raise Refused
 
     async def _replay(self, receiver: Receiver, stream: LiveStream, start: At, top: Top) -> list[Frame] | None:

@@ -12,7 +12,6 @@ import pytest_asyncio
 
 from db import users
 from db.migrate import migrate
-from db.redis import Redis
 from db.settings import Settings
 from feed import audit, feed_page, friends, metrics, posts, timelines
 from feed.clock import utc_now

@@ -349,7 +349,7 @@ def test_what_an_id_says_is_what_it_is_read_as(peer: Peer) -> None:
 @pytest.mark.parametrize(
     ("query", "last"),
     [
-        ("streams=trending", ""),
+        ("streams=trends", ""),
         ("streams=post:0", ""),
         ("streams=" + ",".join(f"post:{n}" for n in range(1, protocol.MOST_STREAMS + 2)), ""),
         ("watch=0", ""),

@@ -140,7 +140,7 @@ def test_who_comes_back_to_a_node_that_has_seen_everything_reads_nothing() -> No
 
 
 @pytest.mark.parametrize("start", [FRESH, BEHIND])
-@pytest.mark.parametrize("label", [LABEL, "post:0", "post:x", "trending", "me:7", ""])
+@pytest.mark.parametrize("label", [LABEL, "post:0", "post:x", "trends", "me:7", ""])
 def test_a_join_that_is_refused_leaves_nothing_subscribed(label: str, start: At | None) -> None:
     world = World(Choices([]), starts=[], top=1)
 
