@@ -13,7 +13,21 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import ColumnElement, ScalarSelect, Select, Text, cast, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    ScalarSelect,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.engine import Record
@@ -28,6 +42,51 @@ PENDING_INDEX = "FORCE INDEX (ix_outbox_state_id)"
 AGGREGATE_INDEX = "FORCE INDEX (ix_outbox_aggregate_state)"
 NAMED = 500  # ids of one statement: named by the thousand, the optimiser reads the whole table instead
 FORMAT = 1  # version of the payloads written here; a worker of the next release still reads this one
+
+
+def _hinted(query: Q, index: str = PENDING_INDEX) -> Q:
+    return query.with_hint(outbox, index, "mysql").with_hint(outbox, index, "mariadb")
+
+
+def _names(name: str) -> BindParameter[str]:
+    return bindparam(name, expanding=True)
+
+
+def _pending() -> Select[Any]:
+    """See `pending`. Made once: to put it together takes a worker as long as to run it."""
+    partitions: BindParameter[int] = bindparam("partitions", expanding=True)
+    known, commuting = _names("known"), _names("commuting")
+    now: BindParameter[datetime] = bindparam("now", type_=outbox.c.due_at.type)
+    held = _hinted(
+        select(outbox.c.aggregate, func.min(outbox.c.id).label("first"))
+        .where(
+            outbox.c.state.in_(("pending", "parked")),  # by the index: done rows are kept for days
+            outbox.c.partition.in_(partitions),
+            outbox.c.job.not_in(commuting),
+            or_(outbox.c.state == "parked", outbox.c.due_at > now, outbox.c.job.not_in(known)),
+        )
+        .group_by(outbox.c.aggregate)
+    ).subquery()
+    query = (
+        select(outbox)
+        .outerjoin(held, held.c.aggregate == outbox.c.aggregate)
+        .where(
+            outbox.c.state == "pending",
+            outbox.c.partition.in_(partitions),
+            outbox.c.due_at <= now,
+            outbox.c.job.not_in(commuting),
+            or_(held.c.first.is_(None), outbox.c.id < held.c.first),
+        )
+    )
+    return _hinted(query).order_by(outbox.c.id).limit(bindparam("limit"))
+
+
+_PENDING = _pending()
+_UNFINISHED = _hinted(
+    select(outbox.c.payload)
+    .where(outbox.c.state.in_(("pending", "parked")), outbox.c.job == bindparam("job"))
+    .limit(bindparam("limit"))
+)
 
 
 def partition_of(aggregate: str) -> int:
@@ -71,29 +130,14 @@ async def pending(
     A row that is parked, not yet due, or of a job that is not `known` here (a newer release's) holds back what stands
     behind it in its aggregate, unless its job is one of `commuting`.
     """
-    waits = or_(outbox.c.state == "parked", outbox.c.due_at > now, outbox.c.job.not_in(known))
-    held = _hinted(
-        select(outbox.c.aggregate, func.min(outbox.c.id).label("first"))
-        .where(
-            outbox.c.state.in_(("pending", "parked")),  # by the index: done rows are kept for days
-            outbox.c.partition.in_(partitions),
-            outbox.c.job.not_in(commuting),
-            waits,
-        )
-        .group_by(outbox.c.aggregate)
-    ).subquery()
-    query = (
-        select(outbox)
-        .outerjoin(held, held.c.aggregate == outbox.c.aggregate)
-        .where(
-            outbox.c.state == "pending",
-            outbox.c.partition.in_(partitions),
-            outbox.c.due_at <= now,
-            outbox.c.job.not_in(commuting),
-            or_(held.c.first.is_(None), outbox.c.id < held.c.first),
-        )
-    )
-    return list(await connection.execute(_hinted(query).order_by(outbox.c.id).limit(limit)))
+    values = {
+        "partitions": list(partitions),
+        "known": list(known),
+        "commuting": list(commuting),
+        "now": now,
+        "limit": limit,
+    }
+    return list(await connection.execute(_PENDING, values))
 
 
 async def pending_together(
@@ -132,9 +176,8 @@ def promised(aggregate: ColumnElement[str], job: str, name: str) -> ScalarSelect
 
 async def unfinished(connection: AsyncConnection, job: str, *, limit: int) -> list[dict[str, Any]]:
     """Payloads of up to `limit` tasks of a job that are not done, parked ones included."""
-    query = select(outbox.c.payload).where(outbox.c.state.in_(("pending", "parked")), outbox.c.job == job)
-    query = query.with_hint(outbox, PENDING_INDEX, "mysql").with_hint(outbox, PENDING_INDEX, "mariadb")
-    return [orjson.loads(row.payload) for row in await connection.execute(query.limit(limit))]
+    rows = await connection.execute(_UNFINISHED, {"job": job, "limit": limit})
+    return [orjson.loads(row.payload) for row in rows]
 
 
 async def still_pending(connection: AsyncConnection, ids: Collection[int]) -> set[int]:
@@ -188,10 +231,6 @@ def _parts(ids: Collection[int]) -> Iterator[list[int]]:
     """The ids, ascending, as many at a time as one statement names."""
     ordered = sorted(ids)
     return (ordered[start : start + NAMED] for start in range(0, len(ordered), NAMED))
-
-
-def _hinted(query: Q, index: str = PENDING_INDEX) -> Q:
-    return query.with_hint(outbox, index, "mysql").with_hint(outbox, index, "mariadb")
 
 
 # --- leases ----------------------------------------------------------------------------------------------------------
@@ -264,6 +303,18 @@ async def waiting(connection: AsyncConnection, *, state: str, limit: int) -> lis
     """The oldest rows in a state ('pending' or 'parked'), ascending ids."""
     query = select(outbox).where(outbox.c.state == state).order_by(outbox.c.id).limit(limit)
     return list(await connection.execute(query))
+
+
+async def of_aggregate(connection: AsyncConnection, aggregate: str) -> list[Record]:
+    """The rows of an aggregate that are pending or parked, ascending ids."""
+    query = select(outbox).where(outbox.c.state.in_(("pending", "parked")), outbox.c.aggregate == aggregate)
+    return list(await connection.execute(_hinted(query, AGGREGATE_INDEX).order_by(outbox.c.id)))
+
+
+def payload(row: Record) -> dict[str, Any]:
+    """What a row's job was told."""
+    found: dict[str, Any] = orjson.loads(row.payload)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

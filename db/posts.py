@@ -50,6 +50,8 @@ POST = (
     .outerjoin(shares, shares.c.post_id == posts.c.id)
 )
 
+_BY_IDS = POST.where(posts.c.id.in_(bindparam("ids", expanding=True)))
+
 _VIEWER: BindParameter[int] = bindparam("viewer")
 
 
@@ -119,7 +121,7 @@ async def by_ids(connection: AsyncConnection, ids: Collection[int]) -> dict[int,
     """id -> post row with counts; tombstones included."""
     if not ids:
         return {}
-    return {row.id: row for row in await connection.execute(POST.where(posts.c.id.in_(ids)))}
+    return {row.id: row for row in await connection.execute(_BY_IDS, {"ids": list(ids)})}
 
 
 async def lock(connection: AsyncConnection, post_id: int) -> Record | None:

@@ -128,6 +128,8 @@ class Keys:
 
     def bucket(self, name: str) -> int:
         """The bucket of a stream."""
+        if len(self.tags) == 1:
+            return 0  # asked several times for every recipient of every post
         return zlib.crc32(name.encode()) % len(self.tags)
 
     def slot(self, bucket: int) -> int:
@@ -153,6 +155,24 @@ class Keys:
     def floor(self, stream: str) -> str:
         """floor:{b}:<user>, beside the user's stream."""
         return f"floor:{self._tag(stream)}:{stream.removeprefix('me:')}"
+
+    def of_recipients(self, bucket: int, streams: Iterable[str], *, timelines: bool) -> list[str]:
+        """Of each stream, all of this bucket: meta, log, seen, and with `timelines` floor, timeline. One look at the
+        tag for all of them: this is a fifth of what a fan-out costs its worker."""
+        tag = f"{{{self.tags[bucket]}}}"
+        if not timelines:
+            return [f"{kind}:{tag}:{stream}" for stream in streams for kind in ("meta", "log", "seen")]
+        keys: list[str] = []
+        for stream in streams:
+            user = stream.removeprefix("me:")
+            keys += (
+                f"meta:{tag}:{stream}",
+                f"log:{tag}:{stream}",
+                f"seen:{tag}:{stream}",
+                f"floor:{tag}:{user}",
+                f"timeline:{tag}:{user}",
+            )
+        return keys
 
     def friends(self, user_id: int) -> str:
         """friends:<user>."""

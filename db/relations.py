@@ -10,13 +10,28 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.mysql import insert as mysql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.engine import Record
 from db.schema import blocks, friendships, relation_meta
+
+_VERSION = select(relation_meta.c.version).where(relation_meta.c.user_id == bindparam("user"))
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -104,8 +119,7 @@ async def change_meta(connection: AsyncConnection, ids: Collection[int], *, frie
 
 async def version(connection: AsyncConnection, user_id: int) -> int:
     """The version of a user's relations: it grows with every friend, every block, and the end of each. 0 = nobody."""
-    query = select(relation_meta.c.version).where(relation_meta.c.user_id == user_id)
-    return (await connection.execute(query)).scalar() or 0
+    return (await connection.execute(_VERSION, {"user": user_id})).scalar() or 0
 
 
 def _of(user_id: int, state: str) -> Select[Any]:

@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy import and_, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.engine import Record, new_id
 from db.schema import relation_meta, sessions, user_terms, users
 
 PROFILE = (users.c.id, users.c.version, users.c.username, users.c.name, users.c.bio, users.c.state)
+_PROFILES = select(*PROFILE).where(users.c.id.in_(bindparam("ids", expanding=True)))
 
 
 async def add(
@@ -42,7 +43,7 @@ async def profiles(connection: AsyncConnection, ids: Collection[int]) -> dict[in
     """id -> row of PROFILE for those of `ids` that exist, in whatever state."""
     if not ids:
         return {}
-    rows = await connection.execute(select(*PROFILE).where(users.c.id.in_(ids)))
+    rows = await connection.execute(_PROFILES, {"ids": list(ids)})
     return {row.id: row for row in rows}
 
 

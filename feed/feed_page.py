@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 CANDIDATES = 300  # posts that are ranked: more than anybody scrolls through in one sitting
 FROZEN = 600.0  # seconds that a ranking stays as it was when its first page was asked for
+FAN_OUT = "fan_out_post"
 UNFINISHED = 1000  # posts on their way that a page looks at; behind more than that it is read from the database
 BUILDER_WAIT = 0.02  # seconds between looks whether somebody else has built a timeline
 BUILDER_PATIENCE = 1.0  # seconds after which the database is asked instead
@@ -130,7 +131,7 @@ async def _slice(stores: Stores, viewer_id: int, *, before: int, limit: int) -> 
     async with stores.sql.read() as connection:
         version = await relations.version(connection, viewer_id)
         # Before the timeline is read: what is done by now is in there.
-        tasks = await outbox.unfinished(connection, "fan_out_post", limit=UNFINISHED + 1)
+        tasks = await outbox.unfinished(connection, FAN_OUT, limit=UNFINISHED + 1)
     found = await stores.timelines.page(viewer_id, before=before, limit=limit)
     if len(tasks) > UNFINISHED:
         metrics.FEED_READS.labels("behind").inc()
@@ -187,7 +188,7 @@ async def lacking(stores: Stores, user_id: int) -> list[int]:
     async with stores.sql.read() as connection:
         before, friends = await friends_of(stores, connection, user_id)
         truth = await newest_by(connection, user_id, [user_id, *friends], before=NEWEST, limit=TIMELINE_KEEPS)
-        tasks = await outbox.unfinished(connection, "fan_out_post", limit=UNFINISHED + 1)
+        tasks = await outbox.unfinished(connection, FAN_OUT, limit=UNFINISHED + 1)
         version = await relations.version(connection, user_id)
     found = await stores.timelines.page(user_id, before=NEWEST, limit=2 * TIMELINE_KEEPS, by_owner=False)
     if found is None or not before == version == found.relations or len(tasks) > UNFINISHED:

@@ -119,12 +119,13 @@ class Streams:
         """
         if not streams:
             return 0
-        await self._redis.set_many([(self._keys.event(event.id), event.body)], seconds=self.window)
+        keys = self._keys
+        await self._redis.set_many([(keys.event(event.id), event.body)], seconds=self.window)
 
         async def call(bucket: int, names: list[str]) -> int:
             appended: int = await self._redis.run(
                 "append",
-                [make(name) for name in names for make in makers],
+                keys.of_recipients(bucket, names, timelines=bool(act)),
                 [
                     event.id,
                     event.reference,
@@ -134,19 +135,13 @@ class Streams:
                     self._window_ms,
                     RUN_ID,
                     self._redis.publish_command,
-                    self._keys.inbox(bucket, ""),
+                    keys.inbox(bucket, ""),
                     act,
                     event.object,
                     TIMELINE_KEEPS,
-                    *names,
                 ],
             )
             return appended
-
-        keys = self._keys
-        makers: tuple[Callable[[str], str], ...] = (keys.meta, keys.log, keys.seen)
-        if act:
-            makers += (keys.floor, keys.timeline)
 
         return sum(await self._in_buckets(streams, str, call))
 

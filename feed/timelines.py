@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -27,6 +28,9 @@ from feed.streams import RUN_ID, TIMELINE_KEEPS, me
 
 ACTIVE = 30 * 86400.0  # seconds since a user's last look at the feed for which new posts are put into its timeline
 BUILD_WITHIN = 10.0  # seconds that a builder has before another one may begin; ten times a slow database
+
+
+Cold: TypeAlias = Literal["absent", "another life", "being built"]
 
 
 class Slice(msgspec.Struct, frozen=True):
@@ -46,9 +50,12 @@ class Timelines:
 
     async def page(self, user_id: int, *, before: int, limit: int, by_owner: bool = True) -> Slice | None:
         """Up to `limit` ids below `before`; None while the timeline is cold. Read by its owner, it lives on."""
-        life = _ms(ACTIVE) if by_owner else 0
-        relations, floor, ids = await self._redis.run("timeline", self._of(user_id), [RUN_ID, before, limit, life])
-        return Slice(list(map(int, ids)), int(relations), floor) if relations else None
+        found = await self._read(user_id, before, limit, _ms(ACTIVE) if by_owner else 0)
+        return found if isinstance(found, Slice) else None
+
+    async def look(self, user_id: int, *, before: int, limit: int) -> Slice | Cold:
+        """The same for operators: why it is cold, and it lives no longer for it."""
+        return await self._read(user_id, before, limit, 0)
 
     async def build(self, user_id: int) -> str | None:
         """Begins to build; a token, or None while somebody else builds."""
@@ -64,6 +71,13 @@ class Timelines:
     async def drop(self, user_id: int) -> None:
         """Makes a timeline cold."""
         await self._redis.delete(*self._of(user_id))
+
+    async def _read(self, user_id: int, before: int, limit: int, life: int) -> Slice | Cold:
+        relations, floor, found = await self._redis.run("timeline", self._of(user_id), [RUN_ID, before, limit, life])
+        if relations:
+            return Slice(list(map(int, found)), int(relations), floor)
+        cold: Cold = found[0].decode()
+        return cold
 
     def _of(self, user_id: int) -> list[str]:
         return [self._keys.floor(me(user_id)), self._keys.timeline(me(user_id))]

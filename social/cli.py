@@ -129,6 +129,18 @@ def settings() -> None:
 
 
 @app.command()
+def why(
+    user: Annotated[str, typer.Option(help="Whose feed: a username or an id.")],
+    post: Annotated[int, typer.Option(min=1, max=2**53 - 1, help="The post's id.")],
+    config: Config = None,
+) -> None:
+    """Say why a post is, or is not, in somebody's feed; exit 1 when there is no such user or post."""
+    from social.why import why as explain
+
+    typer.echo("\n".join(_run(explain(load(file=config), user, post))))
+
+
+@app.command()
 def audit(
     share: Annotated[float, typer.Option(min=0.0, max=1.0, help="How much of everything is compared; 1 = all.")] = 0.01,
     config: Config = None,
@@ -268,6 +280,33 @@ def resume(
 
     _logging(load())
     _bench(run(clients=clients, streams=streams, within=within, behind=behind, engines=engines, profile=profile))
+
+
+@bench.command()
+def feed(
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="Only `page`, `rebuild`, `fan-out`, `visible`, `beside` or `memory`; may be repeated."),
+    ] = None,
+    posts: Annotated[int, typer.Option(min=10_000, help="Posts in the database.")] = 200_000,
+    pages: Annotated[int, typer.Option(min=100, help="Warm pages; half as many rebuilds.")] = 1000,
+    rounds: Annotated[int, typer.Option(min=1, help="Of fan-outs, and of small posts beside large ones.")] = 5,
+    samples: Annotated[int, typer.Option(min=10, help="Posts of each size that are waited for.")] = 100,
+    profile: Annotated[
+        Path | None, typer.Option(resolve_path=True, help="Write sampled stacks of one part here, and show their top.")
+    ] = None,
+) -> None:
+    """Pages, rebuilds, fan-out, commit -> visible on a private MariaDB and Redis, beside their bare operations."""
+    from social.bench.feed import PARTS, Plan, run
+
+    parts = part or list(PARTS)
+    if not PARTS.keys() >= set(parts):
+        raise typer.BadParameter(f"One of {', '.join(PARTS)}.", param_hint="--part")
+    if profile is not None and len(parts) != 1:
+        raise typer.BadParameter("A profile is of one --part.", param_hint="--profile")
+    _logging(load())
+    plan = Plan(parts, posts=posts, pages=pages, rounds=rounds, samples=samples, profile=profile)
+    _bench(run(plan, typer.echo))
 
 
 @bench.command()

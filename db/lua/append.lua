@@ -1,13 +1,12 @@
 -- Appends one event to the streams of up to 200 recipients of one bucket, and tells each listening node once. Before,
 -- puts a post into the timelines of the same recipients, or takes it out.
 --
--- KEYS: for each recipient its meta hash, its log, its seen hash (event id -> offset); when there is something to do to
---       timelines also its floor hash and its timeline.
+-- KEYS: for each recipient its meta hash, which names the stream, its log, its seen hash (event id -> offset); when
+--       there is something to do to timelines also its floor hash and its timeline.
 -- ARGV: 1 event id, 2 reference (kind, actor, object, version: opaque here), 3 payload, 4 epoch to use where a new one
 --       is due, 5 items that a log keeps, 6 resume window in ms, which no item outlives either, 7 run id to use where
 --       the server has none (fakeredis), 8 publish command, 9 prefix of inbox channels (inbox:{b}:), 10 what to do to
---       timelines ('put', 'take' or ''), 11 the post's id, 12 ids that a timeline keeps, 13.. the stream's name for each
---       recipient.
+--       timelines ('put', 'take' or ''), 11 the post's id, 12 ids that a timeline keeps.
 -- Returns the number of streams that got the item now.
 --
 -- A stream lives only while its meta does: "is it live" is decided here, never from a list read earlier. An event id
@@ -29,7 +28,7 @@ local run_id = (ok and type(info) == 'string' and string.match(info, 'run_id:(%w
 local id, reference, keep, window = ARGV[1], ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6])
 local stamp = '-' .. now
 local lines, appended = {}, 0
-local act, post, keep_ids = ARGV[10], ARGV[11], tonumber(ARGV[12])
+local act, post, score, keep_ids = ARGV[10], ARGV[11], '-' .. ARGV[11], tonumber(ARGV[12])
 local stride = act == '' and 3 or 5
 
 -- Trims a log whose next item will be `top`, looking at `count` entries, and returns the id of its oldest one: of one
@@ -50,7 +49,7 @@ local function put(floor, timeline)
   if state[1] ~= run_id then return end
   if act == 'take' then redis.call('ZREM', timeline, post) return end
   if tonumber(post) < tonumber(state[2]) then return end
-  redis.call('ZADD', timeline, '-' .. post, post)
+  redis.call('ZADD', timeline, score, post)
   local size = redis.call('ZCARD', timeline)
   if size == 1 then redis.call('PEXPIRE', timeline, redis.call('PTTL', floor)) end
   if size > keep_ids + SLACK then
@@ -100,10 +99,11 @@ for i = 1, #KEYS / stride do
         redis.call('HSET', meta, 'top', top, 'head', oldest)
       end
       appended = appended + 1
+      local stream = string.match(meta, '}:(.*)')
       for _, node in ipairs(nodes) do
         local list = lines[node]
         if not list then list = {}; lines[node] = list end
-        list[#list + 1] = ARGV[12 + i] .. ' ' .. epoch .. ' ' .. top
+        list[#list + 1] = stream .. ' ' .. epoch .. ' ' .. top
       end
     end
   end

@@ -54,9 +54,19 @@ async def befriend(stores: Stores, hub: Person, others: Sequence[Person]) -> Non
         await stores.sql.write(work)
 
 
+async def sign_in(stores: Stores, user_id: int) -> Person:
+    """Opens a sign-in of somebody who is there."""
+    return await stores.sql.write(lambda connection: _sign_in(connection, stores, user_id))
+
+
 async def _add(connection: AsyncConnection, stores: Stores, name: str) -> Person:
     now = stores.clock()
     user_id = await users.add(connection, username=name, name=name, email=None, password_hash="!", now=now)  # noqa: S106
+    return await _sign_in(connection, stores, user_id)
+
+
+async def _sign_in(connection: AsyncConnection, stores: Stores, user_id: int) -> Person:
+    now = stores.clock()
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     await users.add_session(
         connection,

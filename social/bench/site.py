@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 import orjson
@@ -172,17 +172,19 @@ class Child:
 class Site:
     """A running node and worker, and the stores that the benchmark writes through."""
 
+    settings: Settings
     stores: Stores
     committed: Committed
     web: Child
     worker: Child
     port: int
+    _profiled: Child
     _state: Path
     _profile: Path | None
 
     async def counted(self) -> Counted:
         """The node's own counts, now. Raises StartupRefused when it does not tell."""
-        await self._ask(signal.SIGUSR1, self._state)
+        await self._ask(self.web, signal.SIGUSR1, self._state)
         return msgspec.json.decode(self._state.read_bytes(), type=Counted)
 
     async def settled(self) -> None:
@@ -195,27 +197,27 @@ class Site:
                 await asyncio.sleep(POLL)
 
     def start_profile(self) -> None:
-        """Starts the node's profile; nothing when none was asked for."""
+        """Starts the profile of the node or worker; nothing when none was asked for."""
         if self._profile is not None:
-            self.web.signal(signal.SIGUSR2)
+            self._profiled.signal(signal.SIGUSR2)
 
     async def end_profile(self) -> None:
-        """Ends the node's profile, which is written then. Raises StartupRefused when the node does not write it."""
+        """Ends the profile, which is written then. Raises StartupRefused when the process does not write it."""
         if self._profile is not None:
-            await self._ask(signal.SIGUSR2, self._profile)
+            await self._ask(self._profiled, signal.SIGUSR2, self._profile)
 
     def profile_text(self) -> str:
         """The functions that cost most."""
         return "" if self._profile is None else report(read(self._profile.read_text("utf-8")), PROFILE_ROWS)
 
-    async def _ask(self, number: signal.Signals, file: Path) -> None:
+    async def _ask(self, child: Child, number: signal.Signals, file: Path) -> None:
         """Sends a signal and waits for the file that answers it."""
         file.unlink(missing_ok=True)  # noqa: ASYNC240 - a local file, in a process that has nothing else to do
-        self.web.signal(number)
+        child.signal(number)
         deadline = time.monotonic() + TOLD_WITHIN
         while not file.exists():  # noqa: ASYNC240
             if time.monotonic() > deadline:
-                raise StartupRefused(f"The node does not write {file.name}: is it alive?")
+                raise StartupRefused(f"The {child.name} does not write {file.name}: is it alive?")
             await asyncio.sleep(POLL)
 
 
@@ -227,11 +229,14 @@ def cost(before: Counted, after: Counted) -> Cost:
 
 
 @asynccontextmanager
-async def site(kind: str, *, sockets: int, profile: Path | None = None) -> AsyncIterator[Site]:
-    """Starts everything in a temporary folder and ends it. `sockets` is the most that the node must take."""
+async def site(
+    kind: str, *, sockets: int, profile: Path | None = None, of: Literal["node", "worker"] = "node"
+) -> AsyncIterator[Site]:
+    """Starts everything in a temporary folder and ends it. `sockets` is the most that the node must take; `profile`
+    is where the profile `of` one of the two processes goes."""
     raise_descriptor_limit()
-    with TemporaryDirectory(prefix="social-bench-") as name:
-        folder = Path(name)
+    with TemporaryDirectory(prefix="social-bench-") as temporary:
+        folder = Path(temporary)
         engines = engines_of(kind, folder)
         children: list[Child] = []
         background = Background()
@@ -244,17 +249,17 @@ async def site(kind: str, *, sockets: int, profile: Path | None = None) -> Async
             stores = replace(stores, nudge=committed)
             background.keep("nudge", committed.run)
             environment = _environment(settings, sockets)
-            state = folder / "counts.json"
-            words = [sys.executable, "-m", "social.bench.node", "--state", str(state)]
-            words += ["--profile", str(profile)] if profile else []
-            web = Child("node", [*words, "web", "--port", "0"], folder, environment)
-            children.append(web)
-            worker = Child("worker", [sys.executable, "-m", "social.cli", "worker"], folder, environment)
-            children.append(worker)
+            commands = {"node": ["web", "--port", "0"], "worker": ["worker"]}
+            for name, command in commands.items():
+                words = [sys.executable, "-m", "social.bench.node", "--state", str(folder / f"{name}.json")]
+                words += ["--profile", str(profile)] if profile and name == of else []
+                children.append(Child(name, [*words, *command], folder, environment))
+            web, worker = children
             await worker.ready("worker_ready")
             port = int(str((await web.ready("web_ready"))["port"]))
             try:
-                yield Site(stores, committed, web, worker, port, state, profile)
+                profiled = web if of == "node" else worker
+                yield Site(settings, stores, committed, web, worker, port, profiled, folder / "node.json", profile)
             finally:
                 await background.stop()
                 await stores.close()

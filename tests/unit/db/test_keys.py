@@ -42,3 +42,14 @@ def test_a_single_redis_has_one_bucket() -> None:
     keys = Keys()
     assert {keys.bucket(f"me:{number}") for number in range(100)} == {0}
     assert (keys.meta("me:1"), keys.inbox(0, "n")) == ("meta:{0}:me:1", "inbox:{0}:n")
+
+
+@pytest.mark.parametrize("keys", [Keys(), Keys.spread(64)], ids=["one", "cluster"])
+def test_the_keys_of_recipients_are_those_of_each(keys: Keys) -> None:
+    streams = [f"me:{user}" for user in range(1, 300) if keys.bucket(f"me:{user}") == keys.bucket("me:1")]
+    makers = (keys.meta, keys.log, keys.seen, keys.floor, keys.timeline)
+    bucket = keys.bucket("me:1")
+    assert keys.of_recipients(bucket, streams, timelines=True) == [make(name) for name in streams for make in makers]
+    assert keys.of_recipients(bucket, streams, timelines=False) == [
+        make(name) for name in streams for make in makers[:3]
+    ]
