@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,11 @@ from db.errors import DuplicateKey, MissingParent, OutcomeUnknown, SocialError, 
 
 # Seconds that an InnoDB statement waits for a row lock, and SQLite for its one writer, before giving up.
 LOCK_WAIT = 3
+
+CAME_BACK = "came_back"
+# Seconds for which a connection that was just in use needs no ping: below what a server takes to be back, and a ping
+# costs a busy process as much as a short statement.
+TRUSTED = 0.5
 
 # Ids stay below 2^53 (JSON numbers, Redis scores); BIGINT leaves room and SQLite needs plain INTEGER for autoincrement.
 Id = BigInteger().with_variant(mysql.BIGINT(unsigned=True), "mysql", "mariadb").with_variant(Integer(), "sqlite")
@@ -112,15 +118,22 @@ def is_closed(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "handler is closed" in str(error)
 
 
-def ping_mysql(connection: Any, _record: Any, _proxy: Any) -> None:
+def ping_mysql(connection: Any, record: Any, _proxy: Any) -> None:
     """At checkout of a pooled connection: a dead one is replaced, and so are all that are older than this moment.
 
-    The pool's own ping does not know the errors of `is_closed`.
+    The pool's own ping does not know the errors of `is_closed`. One that came back a moment ago is taken at its word.
     """
+    if time.monotonic() - record.info.get(CAME_BACK, 0.0) < TRUSTED:
+        return
     try:
         connection.ping(False)
     except (DBAPIError, MySQLError, OSError, RuntimeError) as error:
         raise InvalidatePoolError from error
+
+
+def note_return(_connection: Any, record: Any) -> None:
+    """At checkin of a pooled connection: when that was."""
+    record.info[CAME_BACK] = time.monotonic()
 
 
 def is_read_only(error: BaseException) -> bool:

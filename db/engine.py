@@ -175,4 +175,5 @@ def _mysql(url: str, pool: int, *, autocommit: bool = False) -> AsyncEngine:
         },
     )
     event.listen(engine.sync_engine, "checkout", dialect.ping_mysql)
+    event.listen(engine.sync_engine, "checkin", dialect.note_return)
     return engine

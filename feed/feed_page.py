@@ -7,7 +7,6 @@ is never empty for want of a cache. What the viewer may see is read for each ans
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import itertools
 import secrets
@@ -36,8 +35,6 @@ CANDIDATES = 300  # posts that are ranked: more than anybody scrolls through in 
 FROZEN = 600.0  # seconds that a ranking stays as it was when its first page was asked for
 FAN_OUT = "fan_out_post"
 UNFINISHED = 1000  # posts on their way that a page looks at; behind more than that it is read from the database
-BUILDER_WAIT = 0.02  # seconds between looks whether somebody else has built a timeline
-BUILDER_PATIENCE = 1.0  # seconds after which the database is asked instead
 
 
 class FeedPage(msgspec.Struct, frozen=True):
@@ -62,16 +59,16 @@ async def recent(stores: Stores, viewer_id: int, *, cursor: str | None, limit: i
     before = decode("feed", cursor, NEWEST)
     at = await position(stores, viewer_id)
     found: list[Post] = []
-    for _ in range(REFILLS):
-        wanted = limit - len(found)
-        ids, more = await newest(stores, viewer_id, before=before, limit=wanted)
-        async with stores.sql.read() as connection:
+    async with stores.sql.read() as connection:
+        for _ in range(REFILLS):
+            wanted = limit - len(found)
+            ids, more = await newest(stores, connection, viewer_id, before=before, limit=wanted)
             found.extend(await views.visible_posts(connection, viewer_id, ids, cache=stores.post_cache))
-        if not more:
-            return FeedPage(found, None, at)
-        before = ids[-1]
-        if len(found) >= limit:
-            break
+            if not more:
+                return FeedPage(found, None, at)
+            before = ids[-1]
+            if len(found) >= limit:
+                break
     return FeedPage(found, encode("feed", before), at)
 
 
@@ -95,8 +92,8 @@ async def top(stores: Stores, viewer_id: int, *, cursor: str | None, limit: int)
 
 async def _rank(stores: Stores, viewer_id: int, name: str) -> list[int]:
     """Ranks, and keeps the order under a name for the pages that follow."""
-    ids, _ = await newest(stores, viewer_id, before=NEWEST, limit=CANDIDATES)
     async with stores.sql.read() as connection:
+        ids, _ = await newest(stores, connection, viewer_id, before=NEWEST, limit=CANDIDATES)
         order = await ranking.ranked(connection, viewer_id, ids, stores.clock())
     key = stores.redis.keys.ranking(viewer_id, name)
     await stores.redis.set_many([(key, orjson.dumps(order))], seconds=FROZEN)
@@ -112,49 +109,51 @@ async def _frozen(stores: Stores, viewer_id: int, name: str) -> list[int]:
     return order
 
 
-async def newest(stores: Stores, viewer_id: int, *, before: int, limit: int) -> tuple[list[int], bool]:
+async def newest(
+    stores: Stores, connection: AsyncConnection, viewer_id: int, *, before: int, limit: int
+) -> tuple[list[int], bool]:
     """(ids of the newest `limit` posts of a feed below `before`, whether there may be more), rights not asked."""
-    found = await _slice(stores, viewer_id, before=before, limit=limit + 1)
+    found = await _slice(stores, connection, viewer_id, before=before, limit=limit + 1)
     ids = found.ids
     if len(ids) <= limit and found.floor:
-        below = min(before, found.floor)
-        async with stores.sql.read() as connection:
-            _, friends = await friends_of(stores, connection, viewer_id)
-            ids = ids + await newest_by(
-                connection, viewer_id, [viewer_id, *friends], before=below, limit=limit + 1 - len(ids)
-            )
+        _, friends = await friends_of(stores, connection, viewer_id)
+        authors, below, wanted = [viewer_id, *friends], min(before, found.floor), limit + 1 - len(ids)
+        ids = ids + await newest_by(connection, viewer_id, authors, before=below, limit=wanted)
     return ids[:limit], len(ids) > limit
 
 
-async def _slice(stores: Stores, viewer_id: int, *, before: int, limit: int) -> Slice:
-    """From the timeline and what is not fanned out yet; where it is cold from the database, building it."""
-    async with stores.sql.read() as connection:
-        version = await relations.version(connection, viewer_id)
-        # Before the timeline is read: what is done by now is in there.
-        tasks = await outbox.unfinished(connection, FAN_OUT, limit=UNFINISHED + 1)
+async def _slice(stores: Stores, connection: AsyncConnection, viewer_id: int, *, before: int, limit: int) -> Slice:
+    """From the timeline and what is not fanned out yet; where it is cold from the database, building it.
+
+    A floor of `before` leaves it all to the database: while another request builds the timeline, for one.
+    """
+    version = await relations.version(connection, viewer_id)
+    # Before the timeline is read: what is done by now is in there.
+    tasks = await outbox.unfinished(connection, FAN_OUT, limit=UNFINISHED + 1)
     found = await stores.timelines.page(viewer_id, before=before, limit=limit)
     if len(tasks) > UNFINISHED:
         metrics.FEED_READS.labels("behind").inc()
         return Slice([], version, before)
     if found is not None and found.relations == version:
         metrics.FEED_READS.labels("warm").inc()
-        return await _with_unfinished(stores, viewer_id, found, tasks, before=before, limit=limit)
+        return await _with_unfinished(stores, connection, viewer_id, found, tasks, before=before, limit=limit)
     token = await stores.timelines.build(viewer_id)
-    if token is not None:
-        metrics.FEED_READS.labels("built").inc()
-        return await _build(stores, viewer_id, token, before=before, limit=limit)
-    metrics.FEED_READS.labels("waited").inc()
-    until = asyncio.get_running_loop().time() + BUILDER_PATIENCE
-    while asyncio.get_running_loop().time() < until:
-        await asyncio.sleep(BUILDER_WAIT)
-        found = await stores.timelines.page(viewer_id, before=before, limit=limit)
-        if found is not None and found.relations >= version:
-            return await _with_unfinished(stores, viewer_id, found, tasks, before=before, limit=limit)
-    return Slice([], version, before)
+    if token is None:
+        metrics.FEED_READS.labels("beside").inc()
+        return Slice([], version, before)
+    metrics.FEED_READS.labels("built").inc()
+    return await _build(stores, connection, viewer_id, token, before=before, limit=limit)
 
 
 async def _with_unfinished(
-    stores: Stores, viewer_id: int, found: Slice, tasks: list[dict[str, Any]], *, before: int, limit: int
+    stores: Stores,
+    connection: AsyncConnection,
+    viewer_id: int,
+    found: Slice,
+    tasks: list[dict[str, Any]],
+    *,
+    before: int,
+    limit: int,
 ) -> Slice:
     """A slice with the posts that its owner is about to get: a feed lacks nothing that is committed, however far the
     workers are behind."""
@@ -162,18 +161,18 @@ async def _with_unfinished(
     missing = {post_id for post_id in created if max(1, found.floor) <= post_id < before} - set(found.ids)
     if not missing:
         return found
-    async with stores.sql.read() as connection:
-        _, friends = await friends_of(stores, connection, viewer_id)
+    _, friends = await friends_of(stores, connection, viewer_id)
     mine = {viewer_id, *friends}
     due = [post_id for post_id in missing if created[post_id] in mine]
     return structs.replace(found, ids=sorted([*found.ids, *due], reverse=True)[:limit])
 
 
-async def _build(stores: Stores, viewer_id: int, token: str, *, before: int, limit: int) -> Slice:
+async def _build(
+    stores: Stores, connection: AsyncConnection, viewer_id: int, token: str, *, before: int, limit: int
+) -> Slice:
     """Builds the timeline and answers from what was read for it."""
-    async with stores.sql.read() as connection:
-        version, friends = await friends_of(stores, connection, viewer_id)
-        ids = await newest_by(connection, viewer_id, [viewer_id, *friends], before=NEWEST, limit=TIMELINE_KEEPS)
+    version, friends = await friends_of(stores, connection, viewer_id)
+    ids = await newest_by(connection, viewer_id, [viewer_id, *friends], before=NEWEST, limit=TIMELINE_KEEPS)
     if not await stores.timelines.built(viewer_id, token, ids, relations=version):
         log.info("timeline_lost", user=viewer_id)  # the store was emptied meanwhile; the next reader builds it
     floor = ids[-1] if len(ids) >= TIMELINE_KEEPS else 0

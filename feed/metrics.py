@@ -77,7 +77,7 @@ REVOCATIONS_POLL_AGE = _gauge("revocations_poll_age_seconds", "Time since revoca
 
 FEED_READS = _counter(
     "feed_reads_total",
-    "Reads of feeds by their timeline: warm, built for it, waited for, behind (the workers are).",
+    "Reads of feeds by their timeline: warm; built for it; read beside somebody who builds it; workers are behind.",
     "timeline",
 )
 

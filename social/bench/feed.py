@@ -24,6 +24,7 @@ import aiohttp
 from db import posts as posts_sql
 from feed import feed_page, posts
 from feed.pages import NEWEST
+from feed.stores import Stores
 from feed.streams import TIMELINE_KEEPS, Event, me
 from realtime.endpoint import ENCODER
 from social.bench import people
@@ -109,7 +110,7 @@ async def run(plan: Plan, say: Callable[[str], None]) -> str:
         )
         async with bare(measured.settings) as below:
             world = World(plan, measured, below, society, society.hubs[large][0])
-            await feed_page.newest(measured.stores, world.template, before=NEWEST, limit=PAGE)
+            await _first(measured.stores, world.template)
             for name in plan.parts[:-1]:
                 say(f"{await _part(world, name)}\n")
             return await _part(world, plan.parts[-1])
@@ -129,7 +130,7 @@ async def _part(world: World, name: str) -> str:
 
 async def _page(world: World) -> list[Line]:
     stores, readers = world.site.stores, world.society.readers
-    first = {reader: (await feed_page.newest(stores, reader, before=NEWEST, limit=PAGE))[0] for reader in readers}
+    first = {reader: await _first(stores, reader) for reader in readers}
     for reader in readers[:WARM_UP]:
         await _answer(world, reader)
     profile = _Profile(world.plan.profile)
@@ -147,6 +148,12 @@ async def _page(world: World) -> list[Line]:
         Line("  bare SELECT of its rows", _against(page, rows)),
         Line("  bare ZRANGE of its ids", _against(page, zrange)),
     ]
+
+
+async def _first(stores: Stores, reader: int) -> list[int]:
+    """Ids of a reader's first page, from a timeline that is warm then."""
+    async with stores.sql.read() as connection:
+        return (await feed_page.newest(stores, connection, reader, before=NEWEST, limit=PAGE))[0]
 
 
 async def _answer(world: World, reader: int) -> None:
@@ -484,7 +491,7 @@ async def _large_posts(street: Street, took: list[float]) -> None:
 
 async def _memory(world: World) -> list[Line]:
     redis, keys = world.bare.redis, world.site.stores.redis.keys
-    await feed_page.newest(world.site.stores, world.template, before=NEWEST, limit=PAGE)
+    await _first(world.site.stores, world.template)
     small, large = keys.timeline(me(world.template)), "timeline:largest"
     largest = range(MOST_ID - SPACED * TIMELINE_KEEPS, MOST_ID, SPACED)
     await redis.zadd(large, {str(post_id): -post_id for post_id in largest})

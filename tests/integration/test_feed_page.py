@@ -87,10 +87,7 @@ async def test_of_many_readers_of_a_cold_timeline_one_builds_and_none_gets_an_em
     assert reads("warm") == warm + 1
 
 
-async def test_whoever_waits_for_a_builder_that_died_reads_the_database(
-    stores: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feed_page, "BUILDER_PATIENCE", 0.1)
+async def test_beside_a_builder_the_database_is_read(stores: Stores) -> None:
     reader, author, made = await friends_with_posts(stores, 3)
     assert await stores.timelines.build(reader) is not None
     assert await ids(stores, reader) == made
