@@ -71,6 +71,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import NoScriptError
 
 from db.errors import StoreUnavailable
+from db.packing import pack_in_c
 from db.settings import Settings
 from db.subscription import UNREACHABLE, Subscription, quietly
 
@@ -243,6 +244,8 @@ class Redis:
             socket_connect_timeout=CONNECT_TIMEOUT,
             retry=no_retry(),
         )
+
+        pack_in_c(client if isinstance(client, RedisCluster) else client.connection_pool)
 
         def subscriber(node: ClusterNode | None) -> Client:
             pool = ConnectionPool.from_url(

@@ -60,6 +60,7 @@ async def test_an_edge_that_lost_its_subscription_resumes_under_the_open_socket(
 ) -> None:
     ada, bela = friends
     live = await bela.live()
+    await told(live, await ada.post("first"))  # that they are friends is told in the same round as this, or before
     before = await told(live, await ada.post("before"))
     assert cut(cluster_url) > 0
     made = [await ada.post(f"after {number}") for number in range(3)]
