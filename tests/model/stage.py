@@ -10,7 +10,6 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from types import SimpleNamespace
 from typing import Any
 
 CURRENT: contextvars.ContextVar[Operation | None] = contextvars.ContextVar("operation", default=None)
@@ -42,7 +41,6 @@ class Stage:
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
-        self.time = 0.0  # seconds, for those who wait for somebody else; grows while they do
         self.steps = 0  # questions that were asked
 
     async def start(self, name: str, work: Callable[[Operation], Coroutine[Any, Any, Any]]) -> Operation:
@@ -109,12 +107,3 @@ class Stage:
             yield
         finally:
             CURRENT.reset(token)
-
-    def clock(self) -> Any:
-        """Stands in for `asyncio` where the product waits for somebody else: virtual seconds, a gate at each look."""
-
-        async def sleep(seconds: float) -> None:
-            self.time += 0.3  # a patience of a second is four looks
-            await self.gate("sleep")
-
-        return SimpleNamespace(sleep=sleep, get_running_loop=lambda: SimpleNamespace(time=lambda: self.time))

@@ -155,7 +155,6 @@ class World:
             (dispatch, "AT_ONCE", 1),  # one question at a time: lanes follow each other, in whatever order they stand
             (dispatch, "BATCH_WITHIN", 1e9),
             (engine, "READ_WITHIN", 1e9),
-            (feed_page, "asyncio", self.stage.clock()),
             (streams, "TIMELINE_KEEPS", KEEPS),
             (timelines, "TIMELINE_KEEPS", KEEPS),
             (feed_page, "TIMELINE_KEEPS", KEEPS),
