@@ -47,6 +47,7 @@ from workers.dispatch import LEASE, Dispatcher
 START = datetime(2026, 11, 21, 3, tzinfo=UTC)
 PEOPLE = 6
 LISTENERS = 2  # of them with an open socket
+BLOCKED = ((2, 1), (5, 6), (3, 4))  # who blocks whom from the start, in a wild run
 KEEPS, SLACK = 5, 1  # ids of a timeline, and how far it may outgrow that: few, so that floors matter
 SLICE = 2  # recipients of one run of the fan-out
 STREAM_KEEPS = 50  # items of a log: some replays reach beyond it
@@ -70,18 +71,18 @@ DEEDS = (
     ("_delete", 4, 4),
     ("_ask", 9, 1),
     ("_part", 4, 1),
-    ("_block", 3, 1),
-    ("_unblock", 4, 1),
-    ("_like", 3, 3),
-    ("_comment", 3, 3),
+    ("_block", 5, 1),
+    ("_unblock", 2, 1),
+    ("_like", 6, 3),
+    ("_comment", 7, 3),
     ("_uncomment", 1, 1),
     ("_read_feed", 22, 22),
     ("_read_top", 3, 3),
-    ("_read_post", 4, 4),
+    ("_read_post", 9, 4),
     ("_search", 2, 2),
     ("_read_person", 2, 2),
-    ("_read_likers", 2, 2),
-    ("_read_comments", 2, 2),
+    ("_read_likers", 7, 3),
+    ("_read_comments", 9, 3),
     ("_replay", 20, 20),
     ("_look", 18, 18),
     ("_crash", 2, 3),
@@ -256,6 +257,9 @@ class World:
                 await friends.ask(self.stores, *pair)
                 await friends.ask(self.stores, *reversed(pair))
                 self.truth.friends.add(frozenset(pair))
+        for pair in () if calm else BLOCKED:
+            await friends.block(self.stores, *pair)
+            self.truth.block(*pair)
         await self.lease(0)
 
     async def step(self, chance: random.Random) -> None:
