@@ -157,7 +157,11 @@ class Grants:
     async def _read_items(
         self, asked: list[tuple[int, tuple[Item, ...]]]
     ) -> dict[tuple[int, tuple[Item, ...]], set[int]]:
-        """(viewer, items) -> offsets of those that the viewer may see."""
+        """(viewer, items) -> offsets of those that the viewer may see.
+
+        Of a post only what tells of its present version: an earlier text may have been for fewer people, and a body is
+        written anew when its task runs again. Each version is told by an item of its own, to all who may have it.
+        """
         every = [item for _, items in asked for item in items]
         async with self._stores.sql.read() as connection:
             rows = await posts.by_ids(connection, {item.object for item in every if item.kind in POSTS})
@@ -171,7 +175,8 @@ class Grants:
 
         def sees(audience: Audience, item: Item) -> bool:
             if item.kind in POSTS:
-                return item.object in rows and audience.sees_post(rows[item.object])
+                row = rows.get(item.object)
+                return row is not None and item.version >= row.version and audience.sees_post(row)
             if item.kind in COMMENTS and item.object not in living:
                 return False
             return audience.sees_person(item.actor)

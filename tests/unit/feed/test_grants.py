@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from sqlalchemy import event
@@ -27,6 +28,10 @@ START = datetime(2026, 11, 21, 3, tzinfo=UTC)
 WINDOW = 600.0
 TOKEN = "sr_" + "t" * 40
 _names = itertools.count(1)
+
+
+def replace_version(one: Item, version: int) -> Item:
+    return msgspec.structs.replace(one, version=version)
 
 
 class Site:
@@ -361,6 +366,16 @@ async def test_only_what_a_revocation_could_be_about_is_asked_for(site: Site) ->
     doubted = [one.offset for one in items if site.grants.doubts(viewer, one)]
     assert doubted == [1, 2, 3, 6]
     assert len(site.asked) == 4
+
+
+async def test_an_earlier_version_of_a_doubted_post_is_told_by_its_newer_item_alone(site: Site) -> None:
+    author, viewer = await site.person(), await site.person()
+    shown_again = await site.post(author)
+    for words in ("for myself", "for everybody"):
+        await site.write(lambda c, words=words: posts.change(c, shown_again, text=words))
+    site.learn("post", shown_again, 2)
+    items = [item(1, author, shown_again), replace_version(item(2, author, shown_again), 3)]
+    assert await site.grants.sees_items(viewer, items) == {2}
 
 
 async def test_a_deleted_comment_and_whom_a_block_separates_are_not_seen(site: Site) -> None:
