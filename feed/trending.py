@@ -49,7 +49,9 @@ COUNTED: dict[Kind, str] = {"likes": "likes", "comments": "comments", "shares": 
 # (`db.engine.TRANSACTION_WITHIN`), and clocks of edges differ a little.
 SETTLED = timedelta(seconds=60)
 HOURS_AT_ONCE = 2  # read side by side after an outage: requests need SQL connections too
-OF_AN_HOUR = 500  # posts or tags kept of an hour and kind, the largest: bounds what one run adds up to 72,000 members
+# Posts or tags kept of an hour and kind, the largest: six times the list. Bounds what Redis adds up in one call, while
+# others wait, to 43,200 members (seen: 130 to 300 ms on a machine with four times the work that it has cores for).
+OF_AN_HOUR = 300
 LISTED = 50  # posts of the list
 TAGS = 10  # tags of the list
 LOOKED_AT = 100  # candidates of one look; most lists need one
