@@ -31,7 +31,8 @@ def _packing(kind: Any) -> Any:
 def pack_in_c(where: ConnectionPool | RedisCluster) -> None:
     """Lets the connections that will be opened pack by hiredis; none may be open yet."""
     if isinstance(where, ConnectionPool):
-        where.connection_class = _packing(where.connection_class)
+        plain: Any = where.connection_class
+        where.connection_class = _packing(plain)
         return
     kind = _packing(where.connection_kwargs["connection_class"])
     for kwargs in (where.connection_kwargs, where.nodes_manager.connection_kwargs):
