@@ -81,7 +81,22 @@ def _pending() -> Select[Any]:
     return _hinted(query).order_by(outbox.c.id).limit(bindparam("limit"))
 
 
+def _together() -> Select[Any]:
+    """See `pending_together`."""
+    partitions: BindParameter[int] = bindparam("partitions", expanding=True)
+    now: BindParameter[datetime] = bindparam("now", type_=outbox.c.due_at.type)
+    query = select(outbox).where(
+        outbox.c.state == "pending",
+        outbox.c.partition.in_(partitions),
+        outbox.c.due_at <= now,
+        outbox.c.job.in_(_names("commuting")),
+        (outbox.c.job + " " + outbox.c.aggregate).not_in(_names("resting")),
+    )
+    return _hinted(query).order_by(outbox.c.id).limit(bindparam("limit"))
+
+
 _PENDING = _pending()
+_TOGETHER = _together()
 _UNFINISHED = _hinted(
     select(outbox.c.payload)
     .where(outbox.c.state.in_(("pending", "parked")), outbox.c.job == bindparam("job"))
@@ -150,16 +165,14 @@ async def pending_together(
     limit: int,
 ) -> list[Record]:
     """The oldest due rows of jobs whose tasks commute, ascending ids, but for the (job, aggregate) that are resting."""
-    query = select(outbox).where(
-        outbox.c.state == "pending",
-        outbox.c.partition.in_(partitions),
-        outbox.c.due_at <= now,
-        outbox.c.job.in_(commuting),
-    )
-    for job in {job for job, _ in resting}:
-        aggregates = [aggregate for of, aggregate in resting if of == job]
-        query = query.where(or_(outbox.c.job != job, outbox.c.aggregate.not_in(aggregates)))
-    return list(await connection.execute(_hinted(query).order_by(outbox.c.id).limit(limit)))
+    values = {
+        "partitions": list(partitions),
+        "commuting": list(commuting),
+        "resting": [f"{job} {aggregate}" for job, aggregate in resting],
+        "now": now,
+        "limit": limit,
+    }
+    return list(await connection.execute(_TOGETHER, values))
 
 
 def promised(aggregate: ColumnElement[str], job: str, name: str) -> ScalarSelect[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BindParameter,
@@ -28,7 +28,7 @@ from db import outbox
 from db.dialect import translate
 from db.engine import Record, new_id
 from db.errors import DuplicateKey
-from db.schema import blocks, comments, friendships, likes, post_counts, posts, shares, users
+from db.schema import blocks, comments, friendships, likes, post_counts, posts, relation_meta, shares, users
 
 # Of one statement; SQLite takes 500 parts of a compound SELECT.
 AUTHORS_AT_ONCE = 250
@@ -91,6 +91,23 @@ _AS_SEEN = (
     .where(posts.c.id.in_(bindparam("ids", expanding=True)))
 )
 
+
+class Stamp(NamedTuple):
+    """As long as it is the same, a post says the same to the same people."""
+
+    version: int
+    author_version: int
+    author_state: str
+    relations: int
+
+
+_STAMP = (
+    select(posts.c.version, users.c.version, users.c.state, relation_meta.c.version)
+    .join(users, users.c.id == posts.c.author_id)
+    .join(relation_meta, relation_meta.c.user_id == posts.c.author_id)
+    .where(posts.c.id == bindparam("post"))
+)
+
 COUNTED = ("likes", "comments", "shares")
 
 
@@ -144,6 +161,12 @@ async def as_seen_by(connection: AsyncConnection, viewer_id: int, ids: Collectio
         return {}
     found = await connection.execute(_AS_SEEN, {"viewer": viewer_id, "ids": list(ids)})
     return {row.id: row for row in found}
+
+
+async def stamp(connection: AsyncConnection, post_id: int) -> Stamp | None:
+    """What the event of a post and its recipients hang on, in one light statement; None when there is no such post."""
+    row = (await connection.execute(_STAMP, {"post": post_id})).first()
+    return None if row is None else Stamp(*row)
 
 
 async def newest_of(connection: AsyncConnection, author_id: int, *, before: int, limit: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,13 +16,14 @@ from feed.audience import recipients
 from feed.events import FAREWELLS, event
 from feed.objects import Gone
 from feed.stores import Stores
-from feed.streams import TimelineAct
+from feed.streams import Event, TimelineAct
 from workers.jobs import Task
 
 # Recipients of one run. Between two runs everybody else's posts get theirs: a post for five thousand friends does not
 # delay one for ten by more than a slice.
-SLICE = 1000
-KEPT = 1000  # tasks whose place is remembered; one that is forgotten begins again, which nobody notices
+SLICE = 250
+PLACES = 1000  # tasks whose place is remembered, twice a look of the dispatcher; a forgotten one begins again
+PLANS = 64  # plans that are kept: some 13 MB, each with 5,000 recipients; a forgotten one is made again
 # A hidden post stays in timelines, whose readers ask for their rights: a worker that lost its lease may wake up late,
 # and what it took out when the post was shown again would be missing for good.
 ACTS: dict[str, TimelineAct] = {"post.created": "put", "post.deleted": "take"}
@@ -32,48 +34,75 @@ def lane(task: Task) -> str:
     return f"author:{task.payload['author_id']}"
 
 
+class Plan(NamedTuple):
+    """What is told, and to whom, as long as the post and its author's relations are as they were."""
+
+    stamp: posts.Stamp
+    happened: Event
+    people: list[int]
+
+
 class FanOut:
     """Fans out `post.created`, `post.edited`, `post.hidden` or `post.deleted`.
 
-    Who receives it is asked again for each slice, of the writer: a friend who has gone since the last one gets nothing
-    more. The place is in memory only; a crash begins again, and streams and timelines know what they have.
+    Whether the post and who receives it are still the same is asked of the writer for each slice: a friend who has gone
+    since the last one gets nothing more. The place is in memory only; a crash begins again, and streams and timelines
+    know what they have.
     """
 
     def __init__(self) -> None:
-        self._done: OrderedDict[int, int] = OrderedDict()  # task -> the last recipient who has it
+        self._places: OrderedDict[int, int] = OrderedDict()  # task -> the last recipient who has it
+        self._plans: OrderedDict[int, Plan] = OrderedDict()
 
     async def run(self, stores: Stores, task: Task) -> bool:
         """Does a slice; True when there is more to do."""
-        kind, post_id = task.payload["kind"], task.payload["post_id"]
+        plan = self._plans.get(task.id)
         async with stores.sql.read() as connection:
-            row = (await posts.by_ids(connection, [post_id])).get(post_id)
-            if row is None:
-                return self._end(task)  # erased meanwhile
-            data: msgspec.Struct = Gone(str(post_id))
-            if kind in ("post.created", "post.edited"):
-                author = await views.event_user(connection, row.author_id)
-                if row.deleted_at is not None or author is None:
-                    return self._end(task)  # whoever had it is told by the deletion's own task
-                data = views.post(row, author)
-            people = await _recipients(stores, connection, row, task)
-        start = bisect_right(people, self._done.get(task.id, 0))
-        some = people[start : start + SLICE]
-        happened = event(
-            task.event_id, kind, at=task.created_at, actor=row.author_id, about=post_id, version=row.version, data=data
-        )
-        await stores.streams.append(happened, list(map(streams.me, some)), ACTS.get(kind, ""))
-        if start + SLICE < len(people):
-            self._done[task.id] = some[-1]
-            while len(self._done) > KEPT:
-                self._done.popitem(last=False)
+            stamp = await posts.stamp(connection, task.payload["post_id"])
+            if stamp is not None and (plan is None or plan.stamp != stamp):
+                plan = await _plan(stores, connection, task, stamp)
+        if stamp is None or plan is None:
+            return self._end(task)
+        start = bisect_right(plan.people, self._places.get(task.id, 0))
+        some = plan.people[start : start + SLICE]
+        kind = task.payload["kind"]
+        await stores.streams.append(plan.happened, list(map(streams.me, some)), ACTS.get(kind, ""))
+        if start + SLICE < len(plan.people):
+            self._keep(task, plan, some[-1])
             return True
         if _follows(kind, task):
-            await stores.streams.append(happened, [streams.post(post_id)])
+            await stores.streams.append(plan.happened, [streams.post(task.payload["post_id"])])
         return self._end(task)
 
+    def _keep(self, task: Task, plan: Plan, place: int) -> None:
+        self._places[task.id] = place
+        self._plans[task.id] = plan
+        for kept, most in ((self._places, PLACES), (self._plans, PLANS)):
+            while len(kept) > most:
+                kept.popitem(last=False)
+
     def _end(self, task: Task) -> bool:
-        self._done.pop(task.id, None)
+        self._places.pop(task.id, None)
+        self._plans.pop(task.id, None)
         return False
+
+
+async def _plan(stores: Stores, connection: AsyncConnection, task: Task, stamp: posts.Stamp) -> Plan | None:
+    """Read after its stamp, so that what it may be too new for makes another one; None = there is nothing to tell."""
+    kind, post_id = task.payload["kind"], task.payload["post_id"]
+    row = (await posts.by_ids(connection, [post_id])).get(post_id)
+    if row is None:
+        return None  # erased meanwhile
+    data: msgspec.Struct = Gone(str(post_id))
+    if kind in ("post.created", "post.edited"):
+        author = await views.event_user(connection, row.author_id)
+        if row.deleted_at is not None or author is None:
+            return None  # whoever had it is told by the deletion's own task
+        data = views.post(row, author)
+    happened = event(
+        task.event_id, kind, at=task.created_at, actor=row.author_id, about=post_id, version=row.version, data=data
+    )
+    return Plan(stamp, happened, await _recipients(stores, connection, row, task))
 
 
 async def _recipients(stores: Stores, connection: AsyncConnection, row: Record, task: Task) -> list[int]:
