@@ -28,6 +28,8 @@ from db.schema import (
 
 CHUNK = 200  # rows of one transaction: short enough that a like elsewhere does not wait
 
+PAIRS = 10  # of one transaction: it locks the numbers of friends of all of them, and bystanders want theirs
+
 
 async def friends_left(connection: AsyncConnection, user_id: int) -> list[int]:
     """Friends whose pair has not been removed yet."""
@@ -35,7 +37,7 @@ async def friends_left(connection: AsyncConnection, user_id: int) -> list[int]:
 
 
 async def _relations(connection: AsyncConnection, user_id: int, _now: datetime) -> int:
-    pairs = await relations.pairs_of(connection, user_id, limit=CHUNK)
+    pairs = await relations.pairs_of(connection, user_id, limit=PAIRS)
     for low, high in pairs:
         await relations.erase_pair(connection, low, high)
     return len(pairs)

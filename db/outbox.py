@@ -39,6 +39,7 @@ PARTITIONS = 16
 # at its end, seconds for a look that takes milliseconds.
 PENDING_INDEX = "FORCE INDEX (ix_outbox_state_id)"
 # Left alone, the optimiser intersects it with all that is pending anywhere.
+JOB_INDEX = "FORCE INDEX (ix_outbox_job_state)"
 AGGREGATE_INDEX = "FORCE INDEX (ix_outbox_aggregate_state)"
 NAMED = 500  # ids of one statement: named by the thousand, the optimiser reads the whole table instead
 FORMAT = 1  # version of the payloads written here; a worker of the next release still reads this one
@@ -75,6 +76,7 @@ def _pending() -> Select[Any]:
             outbox.c.partition.in_(partitions),
             outbox.c.due_at <= now,
             outbox.c.job.not_in(commuting),
+            outbox.c.id > bindparam("after"),
             or_(held.c.first.is_(None), outbox.c.id < held.c.first),
         )
     )
@@ -97,10 +99,16 @@ def _together() -> Select[Any]:
 
 _PENDING = _pending()
 _TOGETHER = _together()
+# Of one job: what else waits, likes by the thousand perhaps, is not read.
 _UNFINISHED = _hinted(
     select(outbox.c.payload)
-    .where(outbox.c.state.in_(("pending", "parked")), outbox.c.job == bindparam("job"))
-    .limit(bindparam("limit"))
+    .where(
+        outbox.c.job == bindparam("job"),
+        outbox.c.state.in_(("pending", "parked")),
+        func.instr(cast(outbox.c.payload, Text), bindparam("kind")) > 0,
+    )
+    .limit(bindparam("limit")),
+    JOB_INDEX,
 )
 
 
@@ -139,6 +147,7 @@ async def pending(
     commuting: Collection[str],
     now: datetime,
     limit: int,
+    after: int = 0,
 ) -> list[Record]:
     """The oldest rows of jobs that keep order, ascending ids, but for those that are held back.
 
@@ -150,6 +159,7 @@ async def pending(
         "known": list(known),
         "commuting": list(commuting),
         "now": now,
+        "after": after,
         "limit": limit,
     }
     return list(await connection.execute(_PENDING, values))
@@ -187,9 +197,9 @@ def promised(aggregate: ColumnElement[str], job: str, name: str) -> ScalarSelect
     return _hinted(query, AGGREGATE_INDEX).scalar_subquery()
 
 
-async def unfinished(connection: AsyncConnection, job: str, *, limit: int) -> list[dict[str, Any]]:
-    """Payloads of up to `limit` tasks of a job that are not done, parked ones included."""
-    rows = await connection.execute(_UNFINISHED, {"job": job, "limit": limit})
+async def unfinished(connection: AsyncConnection, job: str, kind: str, *, limit: int) -> list[dict[str, Any]]:
+    """Payloads of up to `limit` tasks of a job, of one kind, that are not done, parked ones included."""
+    rows = await connection.execute(_UNFINISHED, {"job": job, "kind": f'"kind":"{kind}"', "limit": limit})
     return [orjson.loads(row.payload) for row in rows]
 
 

@@ -38,6 +38,8 @@ NEWEST_OF = (
 )
 NOT_ALONE = " AND visibility <> 'only_me'"
 
+VISIBILITIES = ("public", "friends", "only_me")
+
 COUNTS = (
     post_counts.c.likes,
     post_counts.c.comments,
@@ -169,9 +171,21 @@ async def stamp(connection: AsyncConnection, post_id: int) -> Stamp | None:
     return None if row is None else Stamp(*row)
 
 
-async def newest_of(connection: AsyncConnection, author_id: int, *, before: int, limit: int) -> list[int]:
+async def newest_of(
+    connection: AsyncConnection,
+    author_id: int,
+    *,
+    before: int,
+    limit: int,
+    visibilities: Collection[str] = VISIBILITIES,
+) -> list[int]:
     """Ids of an author's posts that are not deleted, newest first, below `before`; the audience is not asked."""
-    query = select(posts.c.id).where(posts.c.author_id == author_id, posts.c.id < before, posts.c.deleted_at.is_(None))
+    query = select(posts.c.id).where(
+        posts.c.author_id == author_id,
+        posts.c.id < before,
+        posts.c.deleted_at.is_(None),
+        posts.c.visibility.in_(visibilities),
+    )
     return [row.id for row in await connection.execute(query.order_by(posts.c.id.desc()).limit(limit))]
 
 

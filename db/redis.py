@@ -18,7 +18,7 @@ emptied at any time, MySQL stays the truth.
                                 lives: as the timeline · written: append, build, built · read: timeline
     friends:<user>      string  relation version, ids of friends: what fan-out reads instead of 5,000 rows
                                 lives: a day · written and read: feed.audience
-    ranking:<user>:<n>  string  ids of a feed by rank, frozen while it is being paged
+    ranking:<user>:<n>  string  name, and ids of a feed by rank, frozen while it is being paged; a few for each user
                                 lives: 10 min · written and read: feed.feed_page
     event:<event id>    string  payload without viewer fields
                                 lives: resume window · written: feed.streams · read: replay

@@ -181,6 +181,7 @@ comments = Table(
     Column("deleted_at", Moment, nullable=True),
     Index(None, "post_id", "id"),
     Index(None, "author_id", "post_id"),
+    Index(None, "author_id", "created_at"),
     Index(None, "created_at", "deleted_at", "post_id", "author_id"),  # all that trending reads of an hour
     **AUTO,
 )
@@ -196,6 +197,7 @@ likes = Table(
     Column("changed_at", Moment, nullable=False),
     UniqueConstraint("post_id", "user_id"),
     Index(None, "user_id", "post_id"),
+    Index(None, "user_id", "changed_at"),
     Index(None, "changed_at", "active", "post_id", "user_id"),  # all that trending reads of an hour
     **AUTO,
 )
@@ -289,6 +291,7 @@ outbox = Table(
     CheckConstraint("state IN ('pending', 'done', 'parked')", name="state"),
     Index(None, "state", "id"),
     Index(None, "aggregate", "state"),  # what is promised to one post
+    Index(None, "job", "state"),  # posts that are on their way, whatever else waits
     Index(None, "state", "done_at"),
     **AUTO,
 )

@@ -18,7 +18,7 @@ from db.errors import SocialError
 
 PREFIX = "SOCIAL_"
 # Read by the launcher scripts and the test suite, not by the product.
-FOREIGN = {"SOCIAL_CONFIG", "SOCIAL_TEST_ALL"}
+FOREIGN = {"SOCIAL_CONFIG", "SOCIAL_TEST_ALL", "SOCIAL_TEST_FEED_SEED", "SOCIAL_TEST_FEED_STEPS"}
 
 
 class SettingsRefused(SocialError):

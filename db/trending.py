@@ -6,10 +6,10 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, case, desc, func, select
+from sqlalchemy import ColumnElement, Select, Table, and_, case, desc, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.schema import comments, likes, post_tags, posts, shares, users
+from db.schema import blocks, comments, likes, post_tags, posts, shares, users
 
 SHARING = posts.alias("sharing")
 
@@ -77,8 +77,13 @@ async def people(
     return {str(row.subject): row.people for row in await connection.execute(query) if row.people}
 
 
-async def tags_in_use(connection: AsyncConnection, tags: Collection[str], since: datetime) -> set[str]:
-    """Those of `tags` that stand in a public post written since then, by somebody who is still there."""
+async def tags_in_use(
+    connection: AsyncConnection, tags: Collection[str], since: datetime, *, viewer_id: int | None = None
+) -> set[str]:
+    """Those of `tags` that stand in a public post written since then, by somebody who is still there.
+
+    With a viewer those alone that stand in a post of somebody whom no block separates from the viewer.
+    """
     if not tags:
         return set()
     query = (
@@ -87,4 +92,10 @@ async def tags_in_use(connection: AsyncConnection, tags: Collection[str], since:
         .join(users, users.c.id == posts.c.author_id)
         .where(post_tags.c.tag.in_(tags), PUBLIC, posts.c.created_at >= since, users.c.state == "active")
     )
+    if viewer_id is not None:
+        apart = or_(
+            and_(blocks.c.blocker_id == viewer_id, blocks.c.blocked_id == posts.c.author_id),
+            and_(blocks.c.blocker_id == posts.c.author_id, blocks.c.blocked_id == viewer_id),
+        )
+        query = query.where(~select(blocks.c.blocker_id).where(apart).exists())
     return {row.tag for row in await connection.execute(query.distinct())}

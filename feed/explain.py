@@ -96,7 +96,7 @@ async def explain(stores: Stores, user: str, post_id: int) -> Known:
             raise Unknown(f"There is no post {post_id}, and there is no trace of one.")
         author = _person(await users.account(connection, row.author_id), row.author_id)
         waiting = await _waiting(connection, stores, post_id)
-        tasks = await outbox.unfinished(connection, feed_page.FAN_OUT, limit=feed_page.UNFINISHED + 1)
+        tasks = await outbox.unfinished(connection, feed_page.FAN_OUT, "post.created", limit=feed_page.UNFINISHED + 1)
         timeline = await stores.timelines.look(reader.id, before=post_id + 1, limit=1)
         version, friends = await friends_of(stores, connection, reader.id)
         mine = [reader.id, *friends]

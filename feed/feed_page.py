@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import secrets
+import zlib
 from collections.abc import Collection
 from typing import Any
 
@@ -21,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import outbox, posts, relations
 from feed import metrics, ranking, streams, views
-from feed.audience import friends_of
+from feed.audience import Audience, friends_of
 from feed.errors import Fault, Invalid
 from feed.objects import Position, Post
 from feed.pages import NEWEST, REFILLS, decode, encode, list_of
@@ -32,6 +33,8 @@ from feed.timelines import Slice
 log = structlog.get_logger(__name__)
 
 CANDIDATES = 300  # posts that are ranked: more than anybody scrolls through in one sitting
+RANKINGS = 16  # of one viewer that are kept at a time, over all devices
+TOP = "top-"  # how the cursors of rankings are told apart
 FROZEN = 600.0  # seconds that a ranking stays as it was when its first page was asked for
 FAN_OUT = "fan_out_post"
 UNFINISHED = 1000  # posts on their way that a page looks at; behind more than that it is read from the database
@@ -77,8 +80,8 @@ async def top(stores: Stores, viewer_id: int, *, cursor: str | None, limit: int)
 
     Raises Invalid (cursor; also of a ranking that has ended).
     """
-    name = list_of(cursor) if cursor is not None else f"top-{secrets.token_hex(8)}"
-    start = decode(name if name.startswith("top-") else "top-", cursor, 0)
+    name = list_of(cursor) if cursor is not None else f"{TOP}{secrets.token_hex(8)}"
+    start = decode(name if name.startswith(TOP) else TOP, cursor, 0)
     at = await position(stores, viewer_id)
     ids = await (_rank if cursor is None else _frozen)(stores, viewer_id, name)
     found: list[Post] = []
@@ -95,18 +98,23 @@ async def _rank(stores: Stores, viewer_id: int, name: str) -> list[int]:
     async with stores.sql.read() as connection:
         ids, _ = await newest(stores, connection, viewer_id, before=NEWEST, limit=CANDIDATES)
         order = await ranking.ranked(connection, viewer_id, ids, stores.clock())
-    key = stores.redis.keys.ranking(viewer_id, name)
-    await stores.redis.set_many([(key, orjson.dumps(order))], seconds=FROZEN)
+    await stores.redis.set_many([(_slot(stores, viewer_id, name), orjson.dumps([name, order]))], seconds=FROZEN)
     return order
 
 
 async def _frozen(stores: Stores, viewer_id: int, name: str) -> list[int]:
-    kept = (await stores.redis.get_many([stores.redis.keys.ranking(viewer_id, name)]))[0]
-    if kept is None:
+    kept = (await stores.redis.get_many([_slot(stores, viewer_id, name)]))[0]
+    of, order = orjson.loads(kept) if kept is not None else ("", [])
+    if of != name:
         detail = "This ranking has ended. Load the first page again."
         raise Invalid([Fault("/cursor", detail)], detail)
-    order: list[int] = orjson.loads(kept)
-    return order
+    ids: list[int] = order
+    return ids
+
+
+def _slot(stores: Stores, viewer_id: int, name: str) -> str:
+    """Where a ranking is kept: one of a few places of each viewer, so that asking again and again fills nothing."""
+    return stores.redis.keys.ranking(viewer_id, str(zlib.crc32(name.encode()) % RANKINGS))
 
 
 async def newest(
@@ -129,15 +137,15 @@ async def _slice(stores: Stores, connection: AsyncConnection, viewer_id: int, *,
     """
     version = await relations.version(connection, viewer_id)
     # Before the timeline is read: what is done by now is in there.
-    tasks = await outbox.unfinished(connection, FAN_OUT, limit=UNFINISHED + 1)
+    tasks = await outbox.unfinished(connection, FAN_OUT, "post.created", limit=UNFINISHED + 1)
     found = await stores.timelines.page(viewer_id, before=before, limit=limit)
     if len(tasks) > UNFINISHED:
         metrics.FEED_READS.labels("behind").inc()
         return Slice([], version, before)
     if found is not None and found.relations == version:
         metrics.FEED_READS.labels("warm").inc()
-        return await _with_unfinished(stores, connection, viewer_id, found, tasks, before=before, limit=limit)
-    token = await stores.timelines.build(viewer_id)
+        return await _with_unfinished(connection, viewer_id, found, tasks, before=before, limit=limit)
+    token = await stores.timelines.build(viewer_id, relations=version)
     if token is None:
         metrics.FEED_READS.labels("beside").inc()
         return Slice([], version, before)
@@ -146,7 +154,6 @@ async def _slice(stores: Stores, connection: AsyncConnection, viewer_id: int, *,
 
 
 async def _with_unfinished(
-    stores: Stores,
     connection: AsyncConnection,
     viewer_id: int,
     found: Slice,
@@ -157,12 +164,12 @@ async def _with_unfinished(
 ) -> Slice:
     """A slice with the posts that its owner is about to get: a feed lacks nothing that is committed, however far the
     workers are behind."""
-    created = {task["post_id"]: task["author_id"] for task in tasks if task["kind"] == "post.created"}
+    created = {task["post_id"]: task["author_id"] for task in tasks}
     missing = {post_id for post_id in created if max(1, found.floor) <= post_id < before} - set(found.ids)
     if not missing:
         return found
-    _, friends = await friends_of(stores, connection, viewer_id)
-    mine = {viewer_id, *friends}
+    pairs = await relations.between(connection, viewer_id, {created[post_id] for post_id in missing})
+    mine = {viewer_id, *(author for author, pair in pairs.items() if pair.state == "friends")}
     due = [post_id for post_id in missing if created[post_id] in mine]
     return structs.replace(found, ids=sorted([*found.ids, *due], reverse=True)[:limit])
 
@@ -187,13 +194,19 @@ async def lacking(stores: Stores, user_id: int) -> list[int]:
     async with stores.sql.read() as connection:
         before, friends = await friends_of(stores, connection, user_id)
         truth = await newest_by(connection, user_id, [user_id, *friends], before=NEWEST, limit=TIMELINE_KEEPS)
-        tasks = await outbox.unfinished(connection, FAN_OUT, limit=UNFINISHED + 1)
+        tasks = await outbox.unfinished(connection, FAN_OUT, "post.created", limit=UNFINISHED + 1)
         version = await relations.version(connection, user_id)
     found = await stores.timelines.page(user_id, before=NEWEST, limit=2 * TIMELINE_KEEPS, by_owner=False)
     if found is None or not before == version == found.relations or len(tasks) > UNFINISHED:
         return []
     there = {*found.ids, *(task["post_id"] for task in tasks)}
-    return [post_id for post_id in truth if post_id >= found.floor and post_id not in there]
+    lacks = [post_id for post_id in truth if post_id >= found.floor and post_id not in there]
+    if lacks:  # what was deleted or hidden meanwhile is no fault either
+        async with stores.sql.read() as connection:
+            rows = await posts.as_seen_by(connection, user_id, lacks)
+            audience = Audience.of_authors(user_id, rows.values())
+        lacks = [post_id for post_id in lacks if post_id in rows and audience.sees_post(rows[post_id])]
+    return lacks
 
 
 async def newest_by(

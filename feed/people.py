@@ -28,6 +28,7 @@ async def search(stores: Stores, viewer_id: int, query: str, *, cursor: str | No
         return Page([], None)
     async with stores.sql.read(stale=True) as connection:
         ids = await users.search(connection, words, after=after, limit=limit + 1)
+    async with stores.sql.read() as connection:  # who may be seen is asked of the writer
         audience = await Audience.load(connection, viewer_id, ids)
     found = [views.person(audience, user_id) for user_id in ids[:limit] if audience.sees_person(user_id)]
     return Page(found, encode("people", ids[limit - 1]) if len(ids) > limit else None)

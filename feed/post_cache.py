@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TypeAlias
 
+from msgspec import UNSET
+
 from feed.objects import Post
 
 MOST = 20_000  # posts; the least recently used go first
-MOST_TEXT = 16_000_000  # code points of their texts together: some 64 MB at most
+MOST_TEXT = 16_000_000  # code points of all that they hold together: some 64 MB at most
+AROUND = 500  # code points that the rest of a post, a name or a tag in it counts for, generously
 
 # (post id, version of the post, version of its author's profile)
 Key: TypeAlias = tuple[int, int, int]
@@ -39,7 +42,12 @@ class PostCache:
         if key in self._kept:
             return
         self._kept[key] = post
-        self._text += len(post.text)
+        self._text += _size(post)
         while len(self._kept) > self._most or self._text > self._most_text:
             _, gone = self._kept.popitem(last=False)
-            self._text -= len(gone.text)
+            self._text -= _size(gone)
+
+
+def _size(post: Post) -> int:
+    named = len(post.mentions) if post.mentions is not UNSET else 0
+    return len(post.text) + len(post.author.bio) + AROUND * (1 + named + len(post.tags))

@@ -16,6 +16,7 @@ from feed import text
 
 QUERY_LENGTH = 200  # code points of a query that are read
 QUERY_WORDS = 8  # of a query; the others are not looked at
+LEAST_PREFIX = 2  # letters of a last word that may go on: half of all texts have a word that begins with an a
 QUERY_TERMS = 16  # of a query that the engine is asked for; each costs a lookup in its index
 # First and last code points of blocks whose scripts part words by no space (Unicode, Blocks.txt).
 UNSPACED = (
@@ -68,7 +69,8 @@ class Query(NamedTuple):
         return word in there or (self._is_last(at) and any(run.startswith(word) for run in there))
 
     def _is_last(self, at: int) -> bool:
-        return at == len(self.words) - 1
+        """Whether a word may go on."""
+        return at == len(self.words) - 1 and len(self.words[at]) >= LEAST_PREFIX
 
 
 def query(typed: str) -> Query:

@@ -14,7 +14,7 @@ EMAIL = re.compile(r"[^@\s<>,;\"]{1,64}@[^@\s<>,;\"]{1,189}")
 LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
 # Not inside of an e-mail address, of a longer word, or of `@name@elsewhere`; a dot at the end ends the sentence.
 MENTION = re.compile(r"(?<![\w@/+=&%~#$-])@([a-z0-9_.]{2,29}[a-z0-9_])(?!\.*[\w@])")
-LINK = re.compile(r"(?:\b[a-z][a-z0-9+.-]*://|\bwww\.)\S+", re.IGNORECASE)
+LINK = re.compile(r"(?:\b[a-z][a-z0-9+.-]{0,30}://|\bwww\.)\S+", re.IGNORECASE)
 TAG = re.compile(r"(?<![#\uff03&/])[#\uff03]")  # where one may begin
 TAG_LENGTH = 50  # code points after folding
 MOST_MENTIONS, MOST_TAGS = 50, 30  # of one text; what is beyond them is plain text

@@ -57,10 +57,11 @@ class Timelines:
         """The same for operators: why it is cold, and it lives no longer for it."""
         return await self._read(user_id, before, limit, 0)
 
-    async def build(self, user_id: int) -> str | None:
-        """Begins to build; a token, or None while somebody else builds."""
+    async def build(self, user_id: int, *, relations: int) -> str | None:
+        """Begins to build for a relation version; a token, or None while somebody else builds, or has just built."""
         token = secrets.token_hex(8)
-        return token if await self._redis.run("build", self._of(user_id), [RUN_ID, token, _ms(BUILD_WITHIN)]) else None
+        begun = await self._redis.run("build", self._of(user_id), [RUN_ID, token, _ms(BUILD_WITHIN), relations])
+        return token if begun else None
 
     async def built(self, user_id: int, token: str, ids: Sequence[int], *, relations: int) -> bool:
         """Ends the building with what was read: the newest ids, TIMELINE_KEEPS or all; False when it took too long."""

@@ -294,6 +294,8 @@ async def read(stores: Stores, viewer_id: int, *, limit: int) -> Trending:
         rows = await posts.by_ids(sql, [one.id for one in found.posts])
         listed = [one.id for one in found.posts if one.id in rows and _may_trend(rows[one.id], since)]
         seen = await views.visible_posts(sql, viewer_id, listed, cache=stores.post_cache)
+        names = [one.tag for one in found.tags]
+        used = await statements.tags_in_use(sql, names, since, viewer_id=viewer_id)
     trends = {str(one.id): one.trend for one in found.posts}
     items = [msgspec.structs.replace(post, trend=trends[post.id]) for post in seen[:limit]]
-    return Trending(items, found.tags, found.refreshed_at)
+    return Trending(items, [one for one in found.tags if one.tag in used], found.refreshed_at)

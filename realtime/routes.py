@@ -11,8 +11,8 @@ from feed.feed_page import FeedPage
 from feed.friends import FriendRequest, Friendship
 from feed.likes import Liked
 from feed.objects import Comment, Post, PostVersion, User
-from feed.pages import Page
-from feed.trending import LISTED, Trending
+from feed.pages import MOST, Page
+from feed.trending import Trending
 from realtime.api import admin, documents, friends, me, operations, posts, sessions, users
 from realtime.edge import EDGE
 from realtime.endpoint import Route, endpoint
@@ -179,7 +179,7 @@ ROUTES = (
         query=("order",),
         validated=True,
     ),
-    Route("GET", "/trending", posts.trends, "What trends, and why", reply=Trending, limited=LISTED),
+    Route("GET", "/trending", posts.trends, "What trends, and why", reply=Trending, limited=MOST),
 )
 
 

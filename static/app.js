@@ -117,8 +117,8 @@ function takeIn(stream, event) {
 }
 
 /**
- * A new friend's older posts, and whether they are here, come with no event: read them, a moment later, because the
- * server fills timelines in the background and several acceptances may come together.
+ * A new friend's older posts, and whether they are here, come with no event: read them, a moment later, because several
+ * acceptances may come together.
  */
 function catchUp() {
   clock.clearTimeout(catchUp.timer);

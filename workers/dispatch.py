@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import outbox
 from db import redis as keys
+from db.engine import Record
 from db.errors import SocialError, StoreUnavailable
 from feed.background import Background
 from feed.stores import Stores
@@ -36,6 +37,7 @@ POLL = 0.25  # seconds between looks at the outbox when no nudge comes, jittered
 BATCH = 500  # rows of one look that are done one by one
 TOGETHER = 5000  # rows of one look that are done together: all that a hot post gets in a pause, and some arrears
 LOOK_PAUSE = 0.01  # seconds after a look that found nothing while counts rest: each of their nudges would make a look
+BATCHES = 6  # of one look at most, while they are of fewer lanes than can be worked on at a time
 BATCH_WITHIN = 3.0  # seconds after which a batch begins nothing new: new arrivals must not wait for a long tail
 AT_ONCE = 16  # tasks that run side by side
 PARK_AFTER = 10  # attempts at a task whose fault is not a passing one
@@ -98,9 +100,7 @@ class Dispatcher:
             together = await outbox.pending_together(
                 connection, sorted(fences), commuting=self._commuting, resting=self._resting, now=now, limit=TOGETHER
             )
-            ordered = await outbox.pending(
-                connection, sorted(fences), known=self._jobs, commuting=self._commuting, now=now, limit=BATCH
-            )
+            ordered = await self._pending(connection, fences, now)
         commuting: dict[str, list[Task]] = defaultdict(list)
         for row in together:
             commuting[row.job].append(Task.of(row))
@@ -109,6 +109,26 @@ class Dispatcher:
         if ordered:
             await self._do_each([(row.job, Task.of(row)) for row in ordered], fences)
         return len(together) + len(ordered)
+
+    async def _pending(self, connection: AsyncConnection, fences: dict[int, int], now: datetime) -> list[Record]:
+        """The oldest rows of jobs that are done in order. Where few lanes have filled the batch, also those behind it:
+        whoever has promised a thousand things must not stand before everybody else."""
+        found: list[Record] = []
+        for _ in range(BATCHES):
+            rows = await outbox.pending(
+                connection,
+                sorted(fences),
+                known=self._jobs,
+                commuting=self._commuting,
+                now=now,
+                limit=BATCH,
+                after=found[-1].id if found else 0,
+            )
+            found += rows
+            lanes = {lane for lane, _ in self._with_lanes([(row.job, Task.of(row)) for row in found])}
+            if len(rows) < BATCH or len(lanes) >= AT_ONCE:
+                break
+        return found
 
     async def hold_leases(self) -> None:
         """Renews the leases, takes free ones, gives back what is above this worker's share."""

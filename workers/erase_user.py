@@ -34,4 +34,6 @@ async def run(stores: Stores, task: Task) -> bool:
         while await stores.commit(lambda connection, step=step: step(connection, user_id, stores.clock())):  # type: ignore[misc]
             if time.monotonic() - started > SLICE:
                 return True
+    await stores.timelines.drop(user_id)
+    await stores.redis.delete(stores.redis.keys.friends(user_id))
     return False

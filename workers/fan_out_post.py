@@ -13,7 +13,7 @@ from db import posts
 from db.engine import Record
 from feed import streams, views
 from feed.audience import recipients
-from feed.events import FAREWELLS, event
+from feed.events import FAREWELLS, HIDDEN, event
 from feed.objects import Gone
 from feed.stores import Stores
 from feed.streams import Event, TimelineAct
@@ -89,18 +89,23 @@ class FanOut:
 
 async def _plan(stores: Stores, connection: AsyncConnection, task: Task, stamp: posts.Stamp) -> Plan | None:
     """Read after its stamp, so that what it may be too new for makes another one; None = there is nothing to tell."""
-    kind, post_id = task.payload["kind"], task.payload["post_id"]
+    kind, post_id, event_id = task.payload["kind"], task.payload["post_id"], task.event_id
     row = (await posts.by_ids(connection, [post_id])).get(post_id)
     if row is None:
         return None  # erased meanwhile
     data: msgspec.Struct = Gone(str(post_id))
     if kind in ("post.created", "post.edited"):
         author = await views.event_user(connection, row.author_id)
-        if row.deleted_at is not None or author is None:
+        if row.deleted_at is not None or (author is None and stamp.author_state != "disabled"):
             return None  # whoever had it is told by the deletion's own task
-        data = views.post(row, author)
+        if author is None:
+            # Nobody may see it now, but it has to be there when its author is back: the timelines get it, and what is
+            # told is harmless.
+            event_id, kind = f"{event_id}-disabled", HIDDEN
+        else:
+            data = views.post(row, author)
     happened = event(
-        task.event_id, kind, at=task.created_at, actor=row.author_id, about=post_id, version=row.version, data=data
+        event_id, kind, at=task.created_at, actor=row.author_id, about=post_id, version=row.version, data=data
     )
     return Plan(stamp, happened, await _recipients(stores, connection, row, task))
 

@@ -22,6 +22,9 @@ async def run(stores: Stores, task: Task) -> None:
     """Raises the versions of the newest shares and promises their fan-outs; a second run only tells it again."""
 
     async def work(connection: AsyncConnection) -> None:
+        waiting = await outbox.of_aggregate(connection, task.aggregate)
+        if any(row.job == "tell_shares" and row.id > task.id for row in waiting):
+            return  # edited again meanwhile: that one tells it all
         for share in await posts.lock_shares_of(connection, task.payload["post_id"], limit=NEWEST):
             await posts.change(connection, share.id)
             await outbox.add(connection, aggregate(share.id), [fan_out(share, "post.edited")], task.created_at)

@@ -128,3 +128,23 @@ async def test_posts_of_a_person_who_left_are_not_found(person):
     await ada.post(f"#{tag}", "public")
     await ada.ok("DELETE", "/me", {"password": ada.password})
     assert await found(bela, q=tag) == [] == await found(bela, tag=tag)
+
+
+async def test_neither_the_length_of_a_page_nor_its_cursor_tells_of_what_is_hidden(person):
+    ada, eve = await person("Ada"), await person("Eve")
+    rare, tag = word(), word()
+    mine = await eve.post(f"{rare} #{tag}", "only_me")
+    for visibility in ("public", "only_me", "public"):
+        await ada.post(f"{rare} #{tag}", visibility)
+    await ada.ok("PUT", f"/blocks/{eve.id}")
+    for query in (f"q={rare}", f"tag={tag}"):
+        page = await eve.ok("GET", f"/posts?{query}&limit=1")
+        assert ([post["id"] for post in page["items"]], page["next"]) == ([mine["id"]], None)
+
+
+async def test_a_single_letter_is_no_beginning(person):
+    ada = await person("Ada")
+    rare = word()
+    both, alone = [(await ada.post(text, "only_me"))["id"] for text in (f"{rare} xylem", f"{rare} x")]
+    assert await found(ada, q=f"{rare} xy") == [both]
+    assert await found(ada, q=f"{rare} x") == [alone]

@@ -147,3 +147,16 @@ async def test_a_widened_post_arrives_and_a_narrowed_one_leaves(person):
     await ada.ok("PATCH", f"/posts/{made['id']}", {"visibility": "only_me"})
     assert (await live.until(type="event", event="post.hidden"))["data"] == {"id": made["id"]}
     assert await bela.everything("/feed") == []
+
+
+async def test_a_wall_tells_nobody_how_much_of_it_is_hidden(person):
+    ada, bela, eve = await person("Ada"), await person("Béla"), await person("Eve")
+    await ada.befriend(bela)
+    for _ in range(4):
+        await ada.post("for myself", "only_me")
+        await ada.post("for friends")
+    for limit in (1, 3):
+        page = await eve.ok("GET", f"/users/{ada.id}/posts?limit={limit}")
+        assert (page["items"], page["next"]) == ([], None)
+    assert len(await bela.everything(f"/users/{ada.id}/posts", 1)) == 4
+    assert len(await ada.everything(f"/users/{ada.id}/posts", 3)) == 8

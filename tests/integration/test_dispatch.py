@@ -621,3 +621,34 @@ async def test_a_lease_is_renewed_before_it_ends(desk: Desk) -> None:
     await look(waiting)
     assert worker._fences == fences
     assert waiting._fences == {}
+
+
+# --- whoever has promised much ---------------------------------------------------------------------------------------
+
+
+async def test_a_lane_that_fills_the_batch_does_not_stand_before_everybody_else(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "BATCH", 4)
+    desk.job()
+
+    async def slowly(_stores: Stores, task: Task) -> bool:
+        desk.done.append((task.aggregate, task.payload["n"]))
+        return True  # there is always more to do
+
+    desk.jobs["slow"] = Job(each=slowly, lane=lambda _task: "author:1")
+    for number in range(10):
+        await desk.promise(f"post:{number}", number, job="slow")
+    await desk.promise("post:other", 1)
+    await look(Dispatcher(desk.stores))
+    assert ("post:other", 1) in desk.done
+    assert [n for aggregate, n in desk.done if aggregate != "post:other"] == [0], "one slice of the lane, in its order"
+
+
+async def test_what_is_read_behind_a_full_batch_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "BATCH", 2)
+    monkeypatch.setattr(dispatch, "BATCHES", 3)
+    desk.job()
+    await desk.promise("post:1", *range(20))
+    await look(Dispatcher(desk.stores))
+    assert [n for _, n in desk.done] == list(range(6))

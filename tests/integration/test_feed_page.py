@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from msgspec import UNSET
 
 from db import users
 from db.migrate import migrate
 from db.settings import Settings
 from feed import audit, feed_page, friends, metrics, posts, timelines
 from feed.clock import utc_now
-from feed.feed_page import lacking, recent
+from feed.feed_page import lacking, recent, top
 from feed.stores import Stores
 from feed.streams import me
 from workers.dispatch import Dispatcher
@@ -89,7 +90,7 @@ async def test_of_many_readers_of_a_cold_timeline_one_builds_and_none_gets_an_em
 
 async def test_beside_a_builder_the_database_is_read(stores: Stores) -> None:
     reader, author, made = await friends_with_posts(stores, 3)
-    assert await stores.timelines.build(reader) is not None
+    assert await stores.timelines.build(reader, relations=1) is not None
     assert await ids(stores, reader) == made
     await a_post(stores, author)
     assert len(await ids(stores, reader)) == 4
@@ -179,3 +180,38 @@ async def test_what_is_late_cold_too_old_or_too_much_is_no_fault(stores: Stores)
     await befriend(stores, reader, other)
     assert await lacking(stores, reader) == [], "of other relations"
     assert made
+
+
+async def test_a_post_whose_author_was_away_while_it_went_out_is_there_when_the_author_is_back(stores: Stores) -> None:
+    reader, author, made = await friends_with_posts(stores, 1)
+    assert await ids(stores, reader) == made
+    late = await a_post(stores, author)
+    await stores.sql.write(lambda c: users.change(c, author, state="disabled"))
+    await work_off(stores)
+    assert await ids(stores, reader) == []
+    await stores.sql.write(lambda c: users.change(c, author, state="active"))
+    assert await ids(stores, reader) == [late, *made]
+    assert await lacking(stores, reader) == []
+
+
+async def test_edits_that_wait_do_not_send_readers_to_the_database(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_page, "UNFINISHED", 2)
+    reader, author, made = await friends_with_posts(stores, 1)
+    assert await ids(stores, reader) == made
+    for n in range(5):
+        await posts.edit(stores, author, made[0], words=f"again {n}", visibility=UNSET)
+    behind = reads("behind")
+    assert await ids(stores, reader) == made
+    assert reads("behind") == behind
+
+
+async def test_asking_for_rankings_again_and_again_keeps_a_few(stores: Stores) -> None:
+    reader, _, made = await friends_with_posts(stores, 3)
+    for _ in range(40):
+        page = await top(stores, reader, cursor=None, limit=2)
+    keys = [key async for key in stores.redis._client.scan_iter("ranking:*")]
+    assert 1 < len(keys) <= feed_page.RANKINGS
+    rest = await top(stores, reader, cursor=page.next, limit=2)
+    assert [int(post.id) for post in (*page.items, *rest.items)] == made

@@ -41,7 +41,7 @@ class Store:
         return floor, timeline
 
     async def warm(self, user: int, ids: list[int], relations: int = 1) -> None:
-        token = await self.timelines.build(user)
+        token = await self.timelines.build(user, relations=0)
         assert token is not None
         assert await self.timelines.built(user, token, ids, relations=relations)
 
@@ -90,7 +90,7 @@ async def test_ids_up_to_two_to_the_53_keep_their_order(store: Store, user: int)
 
 
 async def test_who_builds_gets_what_is_fanned_out_meanwhile(store: Store, user: int) -> None:
-    token = await store.timelines.build(user)
+    token = await store.timelines.build(user, relations=0)
     assert await store.timelines.page(user, before=100, limit=5) is None, "not complete yet"
     await store.fan_out(50, user)
     assert await store.timelines.built(user, token, [40, 30], relations=1)
@@ -98,10 +98,10 @@ async def test_who_builds_gets_what_is_fanned_out_meanwhile(store: Store, user: 
 
 
 async def test_one_builds_at_a_time_and_a_lost_lease_builds_nothing(store: Store, user: int) -> None:
-    first = await store.timelines.build(user)
-    assert await store.timelines.build(user) is None
+    first = await store.timelines.build(user, relations=0)
+    assert await store.timelines.build(user, relations=0) is None
     await store.client.hset(store.keys.floor(me(user)), "until", 1)
-    second = await store.timelines.build(user)
+    second = await store.timelines.build(user, relations=0)
     assert second not in (None, first)
     assert not await store.timelines.built(user, first, [1], relations=1)
     assert await store.timelines.page(user, before=100, limit=5) is None
@@ -147,7 +147,7 @@ async def test_what_comes_late_below_the_floor_closes_no_hole_in_show(store: Sto
 async def test_a_timeline_that_was_cut_while_it_was_built_is_complete_down_to_where_it_says(
     store: Store, user: int
 ) -> None:
-    token = await store.timelines.build(user)
+    token = await store.timelines.build(user, relations=0)
     for post in range(3000, 3000 + TIMELINE_KEEPS + SLACK + 1):
         await store.fan_out(post, user)
     assert await store.timelines.built(user, token, [2500, 2400], relations=1)
@@ -167,7 +167,7 @@ async def test_another_life_of_the_store_makes_it_cold(store: Store, user: int) 
 
 
 async def test_every_key_expires_and_reading_keeps_both_alive(store: Store, user: int) -> None:
-    token = await store.timelines.build(user)
+    token = await store.timelines.build(user, relations=0)
     await store.fan_out(9, user)
     assert all(0 < left <= BUILD_WITHIN for left in await store.lives(user))
     await store.timelines.built(user, token, [], relations=1)
