@@ -175,5 +175,6 @@ def _mysql(url: str, pool: int, *, autocommit: bool = False) -> AsyncEngine:
         },
     )
     event.listen(engine.sync_engine, "checkout", dialect.ping_mysql)
-    event.listen(engine.sync_engine, "checkin", dialect.note_return)
+    if autocommit:  # reads; a write that met a dead connection would be refused for nothing
+        event.listen(engine.sync_engine, "checkin", dialect.note_return)
     return engine

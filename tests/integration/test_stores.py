@@ -19,7 +19,7 @@ import pytest_asyncio
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
-from db import posts, relations, schema, users
+from db import dialect, posts, relations, schema, users
 from db.errors import DuplicateKey, MissingParent, OutcomeUnknown, StoreRefused, StoreUnavailable
 from db.migrate import migrate
 from db.redis import MEMORY
@@ -455,7 +455,10 @@ async def own_id(connection: AsyncConnection) -> int:
     return int((await connection.execute(text("SELECT CONNECTION_ID()"))).scalar_one())
 
 
-async def test_an_idle_connection_that_was_killed_is_replaced_before_anyone_notices(mariadb: str) -> None:
+async def test_an_idle_connection_that_was_killed_is_replaced_before_anyone_notices(
+    mariadb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialect, "TRUSTED", 0.0)  # as if the reader's had been idle for longer
     async with opened(mariadb, database_pool=1) as stores:
         writer = await stores.sql.write(own_id)
         async with stores.sql.read() as connection:
@@ -463,6 +466,24 @@ async def test_an_idle_connection_that_was_killed_is_replaced_before_anyone_noti
         await kill(mariadb, writer)
         await kill(mariadb, reader)
         assert await stores.sql.write(own_id) != writer
+        async with stores.sql.read() as connection:
+            assert await own_id(connection) != reader
+
+
+async def test_a_connection_that_was_just_read_with_is_not_asked_whether_it_lives(
+    mariadb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialect, "TRUSTED", 3600.0)
+    async with opened(mariadb, database_pool=1) as stores:
+        writer = await stores.sql.write(own_id)
+        async with stores.sql.read() as connection:
+            reader = await own_id(connection)
+        await kill(mariadb, writer)
+        await kill(mariadb, reader)
+        assert await stores.sql.write(own_id) != writer, "a writing one is always asked"
+        with pytest.raises(StoreUnavailable):
+            async with stores.sql.read() as connection:
+                await own_id(connection)
         async with stores.sql.read() as connection:
             assert await own_id(connection) != reader
 
