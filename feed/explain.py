@@ -27,12 +27,6 @@ AT_ONCE = 500  # posts of one statement
 Place = Literal["timeline", "outbox", "database", "nowhere"]
 
 
-class Unknown(SocialError):
-    """There is no such user or post."""
-
-    code = "not_found"
-
-
 class Person(msgspec.Struct, frozen=True):
     """Somebody the answer hangs on."""
 
@@ -88,12 +82,12 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def explain(stores: Stores, user: str, post_id: int) -> Known:
-    """Reads what there is to know about a post and a user, named by username or id. Raises Unknown."""
+    """Reads what there is to know about a post and a user, named by username or id. Raises SocialError when there is none."""
     async with stores.sql.read() as connection:
         reader = await _reader(connection, user)
         row = (await posts.by_ids(connection, [post_id])).get(post_id)
         if row is None:
-            raise Unknown(f"There is no post {post_id}, and there is no trace of one.")
+            raise SocialError(f"There is no post {post_id}, and there is no trace of one.")
         author = _person(await users.account(connection, row.author_id), row.author_id)
         waiting = await _waiting(connection, stores, post_id)
         tasks = await outbox.unfinished(connection, feed_page.FAN_OUT, "post.created", limit=feed_page.UNFINISHED + 1)
@@ -244,7 +238,7 @@ async def _reader(connection: AsyncConnection, user: str) -> Person:
     if row is None and user.isascii() and user.isdigit() and int(user) < NEWEST:
         row = await users.account(connection, int(user))
     if row is None:
-        raise Unknown(f"There is no user `{user}`, neither by username nor by id.")
+        raise SocialError(f"There is no user `{user}`, neither by username nor by id.")
     return _person(row, row.id)
 
 

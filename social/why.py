@@ -9,7 +9,7 @@ from social.process import require_stores
 
 
 async def why(settings: Settings, user: str, post_id: int) -> list[str]:
-    """The verdict, then one fact per line. Raises feed.explain.Unknown."""
+    """The verdict, then one fact per line. Raises SocialError when there is no such user or post."""
     require_stores(settings, "database_url", "redis_url")
     stores = Stores.open(settings)
     try:
