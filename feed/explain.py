@@ -82,7 +82,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def explain(stores: Stores, user: str, post_id: int) -> Known:
-    """Reads what there is to know about a post and a user, named by username or id. Raises SocialError when there is none."""
+    """Reads what there is to know about a post and a user, named by username or id. Raises SocialError without them."""
     async with stores.sql.read() as connection:
         reader = await _reader(connection, user)
         row = (await posts.by_ids(connection, [post_id])).get(post_id)
