@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.engine import Record
 from db.posts import pair_of
-from db.schema import blocks, friendships, mentions, post_tags, post_versions, post_words, posts, users
+from db.relations import apart
+from db.schema import friendships, mentions, post_tags, post_versions, post_words, posts, users
 
 SPELLED_BYTES = 40  # of a word in UTF-8; of longer words the beginning is found
 ROWID: ColumnElement[int] = literal_column("post_words.rowid")
@@ -136,13 +137,8 @@ async def _newest(
         and_(posts.c.visibility == "friends", friendships.c.state == "friends"),
     )
     there = select(users.c.id).where(users.c.id == posts.c.author_id, users.c.state == "active").exists()
-    between = or_(
-        and_(blocks.c.blocker_id == viewer_id, blocks.c.blocked_id == posts.c.author_id),
-        and_(blocks.c.blocker_id == posts.c.author_id, blocks.c.blocked_id == viewer_id),
-    )
-    apart = select(blocks.c.blocker_id).where(between).exists()
     query = query.outerjoin(friendships, pair_of(posts.c.author_id)).where(
-        key < before, posts.c.deleted_at.is_(None), meant, there, ~apart
+        key < before, posts.c.deleted_at.is_(None), meant, there, ~apart(viewer_id, posts.c.author_id)
     )
     found = await connection.execute(query.order_by(key.desc()).limit(limit), {"viewer": viewer_id})
     return [row[0] for row in found]

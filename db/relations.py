@@ -182,6 +182,15 @@ async def blocked_by(connection: AsyncConnection, user_id: int, *, after: int, l
     return [row.blocked_id for row in await connection.execute(query.order_by(blocks.c.blocked_id).limit(limit))]
 
 
+def apart(viewer_id: int, person: ColumnElement[int]) -> ColumnElement[bool]:
+    """For a WHERE: a block stands between the viewer and the person of a column, in either direction."""
+    between = or_(
+        and_(blocks.c.blocker_id == viewer_id, blocks.c.blocked_id == person),
+        and_(blocks.c.blocker_id == person, blocks.c.blocked_id == viewer_id),
+    )
+    return select(blocks.c.blocker_id).where(between).exists()
+
+
 async def separated_from(connection: AsyncConnection, user_ids: Collection[int]) -> dict[int, set[int]]:
     """user -> everybody whom a block stands between, in either direction."""
     query = select(blocks.c.blocker_id, blocks.c.blocked_id).where(

@@ -6,10 +6,11 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, case, desc, func, or_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, case, desc, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.schema import blocks, comments, likes, post_tags, posts, shares, users
+from db.relations import apart
+from db.schema import comments, likes, post_tags, posts, shares, users
 
 SHARING = posts.alias("sharing")
 
@@ -93,9 +94,5 @@ async def tags_in_use(
         .where(post_tags.c.tag.in_(tags), PUBLIC, posts.c.created_at >= since, users.c.state == "active")
     )
     if viewer_id is not None:
-        apart = or_(
-            and_(blocks.c.blocker_id == viewer_id, blocks.c.blocked_id == posts.c.author_id),
-            and_(blocks.c.blocker_id == posts.c.author_id, blocks.c.blocked_id == viewer_id),
-        )
-        query = query.where(~select(blocks.c.blocker_id).where(apart).exists())
+        query = query.where(~apart(viewer_id, posts.c.author_id))
     return {row.tag for row in await connection.execute(query.distinct())}

@@ -196,8 +196,8 @@ async def lacking(stores: Stores, user_id: int) -> list[int]:
         truth = await newest_by(connection, user_id, [user_id, *friends], before=NEWEST, limit=TIMELINE_KEEPS)
         tasks = await outbox.unfinished(connection, FAN_OUT, "post.created", limit=UNFINISHED + 1)
         version = await relations.version(connection, user_id)
-    found = await stores.timelines.page(user_id, before=NEWEST, limit=2 * TIMELINE_KEEPS, by_owner=False)
-    if found is None or not before == version == found.relations or len(tasks) > UNFINISHED:
+    found = await stores.timelines.look(user_id, before=NEWEST, limit=2 * TIMELINE_KEEPS)
+    if not isinstance(found, Slice) or not before == version == found.relations or len(tasks) > UNFINISHED:
         return []
     there = {*found.ids, *(task["post_id"] for task in tasks)}
     lacks = [post_id for post_id in truth if post_id >= found.floor and post_id not in there]

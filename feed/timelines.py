@@ -48,13 +48,13 @@ class Timelines:
         self._redis = redis
         self._keys = redis.keys
 
-    async def page(self, user_id: int, *, before: int, limit: int, by_owner: bool = True) -> Slice | None:
-        """Up to `limit` ids below `before`; None while the timeline is cold. Read by its owner, it lives on."""
-        found = await self._read(user_id, before, limit, _ms(ACTIVE) if by_owner else 0)
+    async def page(self, user_id: int, *, before: int, limit: int) -> Slice | None:
+        """Up to `limit` ids below `before`; None while the timeline is cold. Its owner is active: it lives on."""
+        found = await self._read(user_id, before, limit, _ms(ACTIVE))
         return found if isinstance(found, Slice) else None
 
     async def look(self, user_id: int, *, before: int, limit: int) -> Slice | Cold:
-        """The same for operators: why it is cold, and it lives no longer for it."""
+        """The same for auditors and operators: it lives no longer for it, and they hear why it is cold."""
         return await self._read(user_id, before, limit, 0)
 
     async def build(self, user_id: int, *, relations: int) -> str | None:

@@ -120,6 +120,7 @@ class Schedule:
             metrics.scheduled(job.name, "put_off", time.monotonic() - started)
             log.warning("scheduled_job_put_off", job=job.name, tick=str(tick), cause=str(error))
         except Exception:
+            # One job's fault must not keep the others from their hour; its tick is free again after the lease.
             metrics.scheduled(job.name, "failed", time.monotonic() - started)
             log.exception("scheduled_job_failed", job=job.name, tick=str(tick))
         else:

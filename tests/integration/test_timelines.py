@@ -176,7 +176,7 @@ async def test_every_key_expires_and_reading_keeps_both_alive(store: Store, user
     assert all(ACTIVE - 60 < left <= ACTIVE for left in await store.lives(user))
     for key in (store.keys.floor(me(user)), store.keys.timeline(me(user))):
         await store.client.pexpire(key, 60_000)
-    await store.timelines.page(user, before=100, limit=5, by_owner=False)
+    await store.timelines.look(user, before=100, limit=5)
     assert all(0 < left <= 60 for left in await store.lives(user))
     await store.timelines.page(user, before=100, limit=5)
     assert all(ACTIVE - 60 < left <= ACTIVE for left in await store.lives(user))
