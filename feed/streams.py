@@ -36,8 +36,6 @@ T = TypeVar("T")
 
 BUCKETS_AT_ONCE = 8  # calls in flight: a cluster's servers work side by side, and requests need connections too
 RECIPIENTS_PER_CALL = 200  # with their timelines such a call holds Redis for about 5 ms: others wait no longer
-    200  # with their timelines one call of this size holds Redis for about 5 ms: others wait no longer
-)
 RUN_ID = secrets.token_hex(20)  # stands in where the engine has none (fakeredis): its life is this process's life
 TIMELINE_KEEPS = 800  # ids of a timeline: 40 pages, and at 21 bytes each 17 KB of Redis for an active user
 LISTEN = 60.0  # seconds that a node's registration lasts without a touch: how long a dead node counts as listening
